@@ -1,0 +1,49 @@
+"""Workflow executions as OpenTelemetry traces: the public names, loaded when first used."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from spane_otel.version import __version__
+
+if TYPE_CHECKING:
+    from spane_otel.stores.memory import InMemoryExecutionStore as InMemoryExecutionStore
+    from spane_otel.stores.postgres import PostgresExecutionStore as PostgresExecutionStore
+    from spane_otel.telemetry import aflush as aflush
+    from spane_otel.telemetry import configure as configure
+    from spane_otel.telemetry import current_execution as current_execution
+    from spane_otel.telemetry import execution as execution
+    from spane_otel.telemetry import flush as flush
+    from spane_otel.telemetry import log as log
+    from spane_otel.telemetry import node as node
+    from spane_otel.telemetry import workflow as workflow
+
+_HOMES = {
+    "InMemoryExecutionStore": "spane_otel.stores.memory",
+    "PostgresExecutionStore": "spane_otel.stores.postgres",
+    "aflush": "spane_otel.telemetry",
+    "configure": "spane_otel.telemetry",
+    "current_execution": "spane_otel.telemetry",
+    "execution": "spane_otel.telemetry",
+    "flush": "spane_otel.telemetry",
+    "log": "spane_otel.telemetry",
+    "node": "spane_otel.telemetry",
+    "workflow": "spane_otel.telemetry",
+}
+
+__all__ = [  # noqa: PLE0604 - the names that load lazily are listed once, above
+    "__version__",
+    *_HOMES,
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

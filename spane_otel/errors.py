@@ -1,0 +1,133 @@
+"""Every exception that spane-otel raises.
+
+    SpaneError
+    ├── ConfigurationError          a setting or an option is wrong; the message says what to do
+    │   └── MissingExtraError       an optional dependency is not installed
+    ├── DecodeError                 a request is not what its media type says
+    │   └── TooLargeError           a request is larger than a limit, on the wire or once inflated
+    ├── InvalidValueError           one item can't be stored, whatever is tried
+    └── StoreError
+        ├── StoreUnavailableError   retryable: the store does not answer, or answers "not now"
+        ├── SchemaError             the database's schema is missing, older, newer or not ours
+        ├── NotFoundError
+        │   ├── UnknownExecutionError
+        │   ├── UnknownSpanError
+        │   └── UnknownWorkflowError
+        └── ConflictError
+            ├── ExecutionExistsError
+            ├── InvalidTransitionError
+            └── SpanExistsError
+
+Driver errors are wrapped where they occur; the original stands in `__cause__`.
+"""
+
+from typing import ClassVar
+
+
+class SpaneError(Exception):
+    """Something in spane-otel went wrong."""
+
+    retryable: ClassVar[bool] = False
+    """Whether the same call may succeed later, unchanged."""
+
+
+class ConfigurationError(SpaneError):
+    """A setting or an option is wrong; the message says what to do."""
+
+
+class MissingExtraError(ConfigurationError):
+    """An optional dependency is not installed; the message names the extra."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra {extra!r}: pip install 'spane-otel[{extra}]'")
+        self.extra = extra
+
+
+class DecodeError(SpaneError):
+    """A request is not what its media type says; sending it again changes nothing."""
+
+
+class TooLargeError(DecodeError):
+    """A request is larger than a limit, on the wire or once inflated."""
+
+
+class InvalidValueError(SpaneError):
+    """One item can't be stored, whatever is tried; `reason` is a short word that is counted."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class StoreError(SpaneError):
+    """A store refused or failed."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store does not answer, or answers that it can't now; nothing is known to be stored."""
+
+    retryable = True
+
+
+class SchemaError(StoreError):
+    """The database's schema is missing, older, newer or not ours; the message names the command."""
+
+
+class NotFoundError(StoreError):
+    """A writer was given an id that the store does not hold."""
+
+
+class UnknownExecutionError(NotFoundError):
+    """No execution has this id."""
+
+    def __init__(self, execution_id: str) -> None:
+        super().__init__(f"no execution {execution_id!r}")
+        self.execution_id = execution_id
+
+
+class UnknownSpanError(NotFoundError):
+    """No span of this execution has this id."""
+
+    def __init__(self, execution_id: str, span_id: str) -> None:
+        super().__init__(f"no span {span_id!r} in execution {execution_id!r}")
+        self.execution_id = execution_id
+        self.span_id = span_id
+
+
+class UnknownWorkflowError(NotFoundError):
+    """No workflow has this id."""
+
+    def __init__(self, workflow_id: str) -> None:
+        super().__init__(f"no workflow {workflow_id!r}")
+        self.workflow_id = workflow_id
+
+
+class ConflictError(StoreError):
+    """What is stored already contradicts what was asked for."""
+
+
+class ExecutionExistsError(ConflictError):
+    """An execution of this id exists and was made with other content."""
+
+    def __init__(self, execution_id: str) -> None:
+        super().__init__(f"execution {execution_id!r} exists with other content")
+        self.execution_id = execution_id
+
+
+class InvalidTransitionError(ConflictError):
+    """An execution can't go from its status to the one asked for; both are named."""
+
+    def __init__(self, execution_id: str, current: str, wanted: str) -> None:
+        super().__init__(f"execution {execution_id!r} is {current} and can't become {wanted}")
+        self.execution_id = execution_id
+        self.current = current
+        self.wanted = wanted
+
+
+class SpanExistsError(ConflictError):
+    """A span of this id exists in this execution with other content."""
+
+    def __init__(self, execution_id: str, span_id: str) -> None:
+        super().__init__(f"span {span_id!r} exists in execution {execution_id!r} with other content")
+        self.execution_id = execution_id
+        self.span_id = span_id

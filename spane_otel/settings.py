@@ -1,0 +1,111 @@
+"""Settings: environment variables, read once, checked, secrets masked."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Any, Final, get_args, get_origin
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from msgspec import Struct
+
+from spane_otel.errors import ConfigurationError
+
+_KUBERNETES_VALUE: Final = re.compile(r"(tcp|udp|sctp)://")
+_KUBERNETES_NAME: Final = re.compile(r"SPANE_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_.+)?)")
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Every `SPANE_*` variable: the field `data_dir` is `SPANE_DATA_DIR`. None means not given."""
+
+    store: str | None = None
+    data_dir: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 4380
+    otlp_http_port: int = 4318
+    otlp_grpc_port: int = 4317
+    workers: int = 1
+    database_url: str | None = None
+    schema: str = "spane"
+    redis_url: str | None = None
+    endpoint: str | None = None
+    forward: tuple[str, ...] = ()
+    retention_days: int = 14
+    retention_failed_days: int = 30
+    max_bytes: int | None = None
+    accept_past: str | None = None
+    spool_dir: str | None = None
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={self._shown(name)!r}" for name in self.__struct_fields__)
+        return f"Settings({shown})"
+
+    def _shown(self, name: str) -> Any:
+        value = getattr(self, name)
+        if name == "forward":
+            return tuple(mask_url(url) for url in value)
+        return mask_url(value) if isinstance(value, str) and "://" in value else value
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> tuple["Settings", list[str]]:
+        """Return the settings in `environ`, and a complaint for each unknown `SPANE_*` variable.
+
+        An empty value counts as not given. The command line treats a complaint as an error, the library as a
+        warning.
+
+        Raises:
+            ConfigurationError: a value can't be read; the message names the variable, never its value.
+
+        """
+        values: dict[str, Any] = {}
+        complaints: list[str] = []
+        for name, raw in sorted(environ.items()):
+            if not name.startswith("SPANE_") or not raw or _is_kubernetes_link(name, raw):
+                continue
+            field = name.removeprefix("SPANE_").lower()
+            if name != name.upper() or field not in cls.__struct_fields__:
+                complaints.append(_unknown(name))
+                continue
+            values[field] = _convert(name, field, raw)
+        return cls(**values), complaints
+
+
+def variable_of(field: str) -> str:
+    """Return the environment variable of a field of Settings."""
+    return f"SPANE_{field.upper()}"
+
+
+def mask_url(url: str) -> str:
+    """Return `url` with its password, if it has one, replaced by asterisks."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "**********"
+    netloc = parts.netloc
+    if "@" in netloc:
+        user, _, host = netloc.rpartition("@")
+        netloc = f"{user.partition(':')[0]}:***@{host}" if ":" in user else netloc
+    query = re.sub(r"(?i)\b(password|sslpassword|token)=[^&]*", r"\1=***", parts.query)
+    return urlunsplit(parts._replace(netloc=netloc, query=query))
+
+
+def _is_kubernetes_link(name: str, raw: str) -> bool:
+    """Whether Kubernetes made this variable for a service whose name begins with `spane`."""
+    return bool(_KUBERNETES_VALUE.match(raw) or _KUBERNETES_NAME.fullmatch(name))
+
+
+def _convert(name: str, field: str, raw: str) -> Any:
+    annotation: Any = Settings.__annotations__[field]
+    if get_origin(annotation) is tuple:
+        return tuple(part.strip() for part in raw.split(",") if part.strip())
+    try:
+        return msgspec.convert(raw, annotation, strict=False)
+    except msgspec.ValidationError:
+        wanted = "a whole number" if int in (annotation, *get_args(annotation)) else "text"
+        raise ConfigurationError(f"{name} must be {wanted}") from None
+
+
+def _unknown(name: str) -> str:
+    known = [variable_of(field) for field in Settings.__struct_fields__]
+    close = difflib.get_close_matches(name.upper(), known, n=1)
+    return f"unknown setting {name}" + (f": did you mean {close[0]}?" if close else "")
