@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Final, overload
 
+from spane_otel.errors import InvalidValueError
+
 TAGS: Final = ("bytesValue", "doubleValue", "kvlistValue")
 """A one-key map with one of these keys is a tagged value: what JSON can't say otherwise (architecture.md)."""
 
@@ -29,6 +31,21 @@ def untag(value: Any) -> Any:
         if key == "kvlistValue" and isinstance(inner, dict):
             return {name: untag(item) for name, item in inner.items()}
     return {name: untag(item) for name, item in value.items()}
+
+
+def encode_payload(value: Any) -> str:
+    """Return the JSON text of a state payload (initial data, result, metadata), which stays opaque to a store.
+
+    Escapes all but ASCII, so any string, with NUL or lone surrogates too, comes back as it was.
+
+    Raises:
+        InvalidValueError: JSON can't say it (NaN, bytes, an object of the caller's); its reason is `payload`.
+
+    """
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidValueError(f"the payload is not JSON: {error}", reason="payload") from error
 
 
 class JsonMap(Mapping[str, Any]):

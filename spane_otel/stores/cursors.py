@@ -10,6 +10,7 @@ import json
 from typing import Any, Final
 
 from spane_otel.errors import InvalidValueError
+from spane_otel.stores.admission import is_storable
 
 _MAX_LENGTH: Final = 4_096
 _INT64: Final = range(-(2**63), 2**63)
@@ -48,7 +49,7 @@ def _load(text: str) -> Any:
 def _part(item: Any, kind: type) -> int | str | bytes:
     if kind is int and type(item) is int and item in _INT64:
         return item
-    if kind is str and isinstance(item, str) and _storable(item):
+    if kind is str and isinstance(item, str) and is_storable(item):
         return item
     if kind is bytes and isinstance(item, str):
         try:
@@ -56,11 +57,6 @@ def _part(item: Any, kind: type) -> int | str | bytes:
         except ValueError:
             raise _invalid() from None
     raise _invalid()
-
-
-def _storable(text: str) -> bool:
-    """Whether a database can compare with `text`: it has no NUL and no lone surrogate."""
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _invalid() -> InvalidValueError:

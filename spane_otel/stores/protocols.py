@@ -63,11 +63,16 @@ class ExecutionStore(Protocol):
     ) -> str:
         """Make an execution with status `running` and return its id, a new UUIDv7 if none is given.
 
-        An execution of this id made from spans becomes the caller's: its origin turns `api` and what is given here
-        holds. Made with the same content before: a no-op.
+        An execution of this id made from spans becomes the caller's: its origin turns `api`, what is given here
+        holds, it is `running` without end, result and error; `started_ns`, workflow version and traces stay. Made
+        with the same content before: a no-op.
+
+        A top execution (no parent) has depth 0 and is its own root. With a parent, `depth` 0 counts as 1; the root is
+        the parent's root where the parent is known, else the parent at depth 1, else null.
 
         Raises:
             ExecutionExistsError: it was made by `create_execution` before, with other content.
+            InvalidValueError: an id is empty, longer than 256 characters or no storable text, or a payload isn't JSON.
 
         """
         ...
@@ -102,6 +107,9 @@ class ExecutionStore(Protocol):
         self, execution_id: str, status: ExecutionStatus, *, error: str | None = None
     ) -> bool:
         """Change the status; return whether it changed. The status that it has already is no error: False.
+
+        An execution made from spans becomes the caller's (origin `api`), else a redelivery would undo the change. A
+        final status sets `ended_ns` to the store's present.
 
         Raises:
             UnknownExecutionError: there is no such execution.

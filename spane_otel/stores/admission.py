@@ -1,0 +1,177 @@
+"""Which rows a store takes: the window of times, and what every column can hold.
+
+Every store refuses the same rows for the same reasons, so the rule stands here once. A refused row costs only itself.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any, Final
+
+from msgspec import Struct
+
+from spane_otel.clock import SECOND
+from spane_otel.ids import ZERO_TRACE_ID
+from spane_otel.records import SPAN_KINDS, SPAN_STATUSES, TIME_SOURCES, LogRow, SpanRow, Stamp
+
+OUT_OF_WINDOW: Final = "start_out_of_window"
+"""The reason of a row whose partition a store would not make (architecture.md, *Partitions*)."""
+INVALID_VALUE: Final = "invalid_value"
+"""The reason of a row with a value that its column can't hold, or that is not what the row promises."""
+
+DAY: Final = 86_400 * SECOND
+ACCEPT_PAST_DAYS: Final = 14
+ACCEPT_FUTURE_NS: Final = DAY
+
+_INT16: Final = range(-(2**15), 2**15)
+_INT31: Final = range(2**31)
+_UINT32: Final = range(2**32)
+_INT64: Final = range(-(2**63), 2**63)
+
+
+class Refusal(Struct, frozen=True):
+    """Why a row is not stored: a word that is counted, a sentence for people."""
+
+    reason: str
+    detail: str
+
+
+class Window(Struct, frozen=True):
+    """The times that are accepted, both ends included."""
+
+    earliest_ns: int
+    latest_ns: int
+
+
+def window_at(now_ns: int, accept_past_days: float = ACCEPT_PAST_DAYS) -> Window:
+    """Return the window at a moment: `accept_past_days` back, 24 hours ahead."""
+    return Window(now_ns - int(accept_past_days * DAY), now_ns + ACCEPT_FUTURE_NS)
+
+
+def refuse_span(row: SpanRow, window: Window) -> Refusal | None:
+    """Return why this span can't be stored, None if it can."""
+    if not window.earliest_ns <= row.start_ns <= window.latest_ns:
+        return Refusal(OUT_OF_WINDOW, f"start {row.start_ns} is outside what is accepted now")
+    column = _first_bad(
+        (
+            ("trace_id", _is_id(row.trace_id)),
+            ("span_id", row.span_id != 0 and row.span_id in _INT64),
+            ("parent_id", row.parent_id is None or row.parent_id in _INT64),
+            ("end_ns", row.end_ns is None or row.end_ns in _INT64),
+            ("kind", 0 <= row.kind < len(SPAN_KINDS)),
+            ("status", 0 <= row.status < len(SPAN_STATUSES)),
+            ("flags", row.flags in _UINT32),
+            ("dropped counts", _are_counts(row)),
+            ("revision", row.revision in _INT31),
+            ("seq", row.seq in _INT31),
+            ("resource_id", len(row.resource_id) == 16 and len(row.scope_id) == 16),
+            ("text", _are_storable((row.name, row.service, row.status_message, row.trace_state))),
+            ("ids", _are_storable((row.execution_id, row.node_id, row.process_id, row.added_id))),
+            ("attributes", _is_json(row.attributes, dict)),
+            ("events", row.events is None or _is_json(row.events, list)),
+            ("links", row.links is None or _is_json(row.links, list)),
+            ("stamp", row.stamp is None or _is_stamp(row.stamp)),
+        )
+    )
+    return None if column is None else Refusal(INVALID_VALUE, f"{column} can't be stored")
+
+
+def refuse_log(row: LogRow, window: Window) -> Refusal | None:
+    """Return why this log record can't be stored, None if it can."""
+    if not window.earliest_ns <= row.time_ns <= window.latest_ns:
+        return Refusal(OUT_OF_WINDOW, f"time {row.time_ns} is outside what is accepted now")
+    column = _first_bad(
+        (
+            ("log_id", len(row.log_id) == 16),
+            ("trace_key", len(row.trace_key) == 16),
+            ("trace_id", row.trace_id is None or len(row.trace_id) == 16),
+            ("span_id", row.span_id is None or row.span_id in _INT64),
+            ("observed_ns", row.observed_ns in _INT64),
+            ("time_source", 0 <= row.time_source < len(TIME_SOURCES)),
+            ("severity", row.severity in _INT16),
+            ("flags", row.flags in _UINT32),
+            ("dropped counts", row.dropped_attributes_count in _UINT32),
+            ("seq", row.seq in _INT31),
+            ("resource_id", len(row.resource_id) == 16 and len(row.scope_id) == 16),
+            ("text", _are_storable((row.service, row.severity_text, row.event_name, row.uid))),
+            ("ids", _are_storable((row.execution_id, row.node_id, row.process_id))),
+            ("body", _is_json(row.body, None)),
+            ("attributes", _is_json(row.attributes, dict)),
+        )
+    )
+    return None if column is None else Refusal(INVALID_VALUE, f"{column} can't be stored")
+
+
+def is_storable(text: str) -> bool:
+    """Whether a text column can hold `text`: it has no NUL and is valid UTF-8."""
+    if text.isascii():
+        return "\0" not in text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text
+
+
+def _first_bad(checks: Iterable[tuple[str, bool]]) -> str | None:
+    return next((name for name, is_good in checks if not is_good), None)
+
+
+def _is_id(trace_id: bytes) -> bool:
+    return len(trace_id) == 16 and trace_id != ZERO_TRACE_ID
+
+
+def _are_counts(row: SpanRow) -> bool:
+    counts = (row.dropped_attributes_count, row.dropped_events_count, row.dropped_links_count)
+    return all(count in _UINT32 for count in counts)
+
+
+def _are_storable(texts: Iterable[str | None]) -> bool:
+    return all(text is None or is_storable(text) for text in texts)
+
+
+def _is_stamp(stamp: Stamp) -> bool:
+    texts = (
+        stamp.workflow_id,
+        stamp.version_label,
+        stamp.parent_execution_id,
+        stamp.root_execution_id,
+        stamp.external_id,
+    )
+    return (
+        _are_storable(texts)
+        and all(number is None or number in _INT31 for number in (stamp.workflow_version, stamp.depth))
+        and all(text is None or _is_json(text, None) for text in (stamp.input, stamp.output))
+    )
+
+
+def _is_json(text: str, kind: type | None) -> bool:
+    """Whether `text` is JSON that casts to jsonb (architecture.md, *Ids and values*), of `kind` at the top."""
+    if not is_storable(text):
+        return False
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return False
+    if "\\u" in text and not _is_clean(value):
+        return False
+    return kind is None or isinstance(value, kind)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _is_clean(value: Any) -> bool:
+    """Whether no string inside holds a NUL or a lone surrogate, which JSON can escape and jsonb refuses."""
+    waiting = [value]
+    while waiting:
+        match waiting.pop():
+            case str() as text:
+                if not is_storable(text):
+                    return False
+            case list() as items:
+                waiting.extend(items)
+            case dict() as members:
+                waiting.extend(members)
+                waiting.extend(members.values())
+    return True
