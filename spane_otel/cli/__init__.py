@@ -1,0 +1,1 @@
+"""The command `spane-otel`: one module per command."""

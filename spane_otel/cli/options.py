@@ -1,0 +1,111 @@
+"""The options that `serve` and `demo` share; each is a field of Settings, so each is also a variable."""
+
+import argparse
+import difflib
+import ipaddress
+from typing import Final, get_args
+
+from msgspec.structs import replace
+
+from spane_otel.cli.storage import StoreKind
+from spane_otel.errors import ConfigurationError
+from spane_otel.settings import Settings, variable_of
+
+STORE_KINDS: Final = get_args(StoreKind)
+_PORTS: Final = ("port", "otlp_http_port", "otlp_grpc_port")
+_DEFAULTS: Final = Settings()
+
+DATABASE_VARIABLES: Final = (
+    "variables: SPANE_DATABASE_URL, else DATABASE_URL, names the database (postgresql://USER:PASSWORD@HOST/NAME), "
+    "SPANE_SCHEMA its schema (default: spane). A file .env in the current folder is read; the environment wins over it."
+)
+
+
+def add_service_options(parser: argparse.ArgumentParser) -> None:
+    """Add every option of the service to `parser`; each help text names the variable of the option."""
+    parser.epilog = DATABASE_VARIABLES
+    _add(
+        parser,
+        "store",
+        "where telemetry is kept; without it, the database that SPANE_DATABASE_URL or DATABASE_URL names, else "
+        "embedded if that extra is installed, else memory",
+        choices=STORE_KINDS,
+    )
+    _add(
+        parser,
+        "data_dir",
+        "folder of the embedded database (default: /var/lib/spane-otel for root, else ~/.local/share/spane-otel)",
+        metavar="DIR",
+    )
+    _add(parser, "host", f"address to listen on, of this machine only (default: {_DEFAULTS.host})", metavar="HOST")
+    _add(parser, "port", _port_help("UI and API", _DEFAULTS.port), metavar="PORT", type=int)
+    _add(parser, "otlp_http_port", _port_help("OTLP over HTTP", _DEFAULTS.otlp_http_port), metavar="PORT", type=int)
+    _add(
+        parser,
+        "otlp_grpc_port",
+        f"port of OTLP over gRPC (default: {_DEFAULTS.otlp_grpc_port}); no effect yet",
+        metavar="PORT",
+        type=int,
+    )
+    _add(parser, "workers", f"number of processes (default: {_DEFAULTS.workers}); no effect yet", metavar="N", type=int)
+
+
+def override(settings: Settings, arguments: argparse.Namespace) -> Settings:
+    """Return `settings` with the options that were given on the command line, all of them checked.
+
+    Raises:
+        ConfigurationError: an option or its variable has a value that can't be; the message names both.
+
+    """
+    given = {
+        name: value
+        for name, value in vars(arguments).items()
+        if value is not None and name in Settings.__struct_fields__
+    }
+    settings = replace(settings, **given)
+    if settings.store is not None and settings.store not in STORE_KINDS:
+        close = difflib.get_close_matches(settings.store, STORE_KINDS, n=1)
+        hint = f": did you mean {close[0]}?" if close else ""
+        raise ConfigurationError(f"{_named('store')} must be {', '.join(STORE_KINDS[:-1])} or {STORE_KINDS[-1]}{hint}")
+    for field in _PORTS:
+        if not 0 <= getattr(settings, field) <= 65535:
+            raise ConfigurationError(f"{_named(field)} must be a port, 0 to 65535 (0: a free one)")
+    if settings.workers < 1:
+        raise ConfigurationError(f"{_named('workers')} must be at least 1")
+    return settings
+
+
+def require_loopback(settings: Settings) -> None:
+    """Refuse an address that other machines reach.
+
+    Raises:
+        ConfigurationError: it is not one of this machine alone.
+
+    """
+    if settings.host == "localhost":
+        return
+    try:
+        if ipaddress.ip_address(settings.host.strip("[]")).is_loopback:
+            return
+    except ValueError:
+        pass
+    raise ConfigurationError(
+        f"{_named('host')}: {settings.host!r} is refused, because whoever reaches the service can read and write "
+        "all of it; use 127.0.0.1, ::1 or localhost, and an SSH tunnel from other machines"
+    )
+
+
+def _add(parser: argparse.ArgumentParser, field: str, text: str, **options: object) -> None:
+    parser.add_argument(_option(field), dest=field, help=f"{text} [{variable_of(field)}]", **options)  # type: ignore[arg-type] # argparse's overloads can't take a mapping
+
+
+def _port_help(what: str, default: int) -> str:
+    return f"port of {what} (default: {default}; 0: a free one)"
+
+
+def _option(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+def _named(field: str) -> str:
+    return f"{_option(field)} ({variable_of(field)})"
