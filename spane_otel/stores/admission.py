@@ -1,6 +1,6 @@
-"""Which rows a store takes: the window of times, and what every column can hold.
+"""What a store takes: rows within the window of times and what a column can hold, and arguments that make sense.
 
-Every store refuses the same rows for the same reasons, so the rule stands here once. A refused row costs only itself.
+Every store refuses the same things for the same reasons, so the rule stands here once. A refused row costs only itself.
 """
 
 import json
@@ -10,6 +10,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from spane_otel.clock import SECOND
+from spane_otel.errors import InvalidValueError
 from spane_otel.ids import ZERO_TRACE_ID
 from spane_otel.records import SPAN_KINDS, SPAN_STATUSES, TIME_SOURCES, LogRow, SpanRow, Stamp
 
@@ -21,6 +22,9 @@ INVALID_VALUE: Final = "invalid_value"
 DAY: Final = 86_400 * SECOND
 ACCEPT_PAST_DAYS: Final = 14
 ACCEPT_FUTURE_NS: Final = DAY
+
+MAX_EXECUTION_ID: Final = 256
+MAX_PAGE: Final = 1_000
 
 _INT16: Final = range(-(2**15), 2**15)
 _INT31: Final = range(2**31)
@@ -99,6 +103,51 @@ def refuse_log(row: LogRow, window: Window) -> Refusal | None:
         )
     )
     return None if column is None else Refusal(INVALID_VALUE, f"{column} can't be stored")
+
+
+def check_execution_id(execution_id: str) -> None:
+    """Check an execution id that a caller chose.
+
+    Raises:
+        InvalidValueError: it is empty, longer than 256 characters, or no text that a database holds.
+
+    """
+    if not execution_id or len(execution_id) > MAX_EXECUTION_ID:
+        raise InvalidValueError(f"an execution id has 1 to {MAX_EXECUTION_ID} characters", reason="execution_id")
+    check_text(execution_id, "execution id")
+
+
+def check_text(text: str, name: str) -> None:
+    """Check a text argument called `name`.
+
+    Raises:
+        InvalidValueError: it holds a NUL or a lone surrogate.
+
+    """
+    if not is_storable(text):
+        raise InvalidValueError(f"the {name} holds a NUL or a lone surrogate", reason="text")
+
+
+def check_limit(limit: int) -> None:
+    """Check the length of a page.
+
+    Raises:
+        InvalidValueError: it is not in 1..1000.
+
+    """
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidValueError(f"limit must be in 1..{MAX_PAGE}", reason="limit")
+
+
+def check_offset(offset: int) -> None:
+    """Check how many items a page leaves out.
+
+    Raises:
+        InvalidValueError: it is negative.
+
+    """
+    if offset < 0:
+        raise InvalidValueError("offset must not be negative", reason="offset")
 
 
 def is_storable(text: str) -> bool:
