@@ -1,0 +1,1 @@
+"""The JSON API of names.md, below `/api/v1`."""
