@@ -1,0 +1,76 @@
+"""What one execution of the demo is asked to do, drawn from a seed."""
+
+import random
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from spane_otel.demo.sources import BROKEN_PACKAGE, find_unparsable
+
+FIRST_SEED: Final = 9_007_199_254_740_993
+"""2^53 + 1: the least integer that a JavaScript number can't hold, so that a page which shows it is exact."""
+
+BrokenFile = Literal["skip_file", "fail_package", "fail_fast"]
+"""What a file that does not parse costs: itself, its package, or the execution."""
+
+_KINDS: Final[tuple[tuple[BrokenFile | None, bool], ...]] = (
+    (None, False),  # no unparsable package among the inputs
+    ("fail_package", False),
+    ("skip_file", False),
+    ("fail_fast", False),
+    (None, False),
+    ("skip_file", True),  # out of time: cancelled
+    (None, False),
+    ("fail_package", False),
+)
+_AT_MOST: Final = 10
+"""Packages in one execution."""
+
+
+class Analysis(Struct, frozen=True, kw_only=True):
+    """The input of an execution."""
+
+    root: str
+    packages: list[str]
+    seed: int
+    on_broken_file: BrokenFile = "skip_file"
+    parallel: int = 4
+    """Packages parsed at the same time."""
+    cpu_share: float = 0.2
+    """The part of one core that the execution allows itself."""
+    spelling_budget_s: float = 1.5
+    """After this long the spelling check is cancelled."""
+    busy_timeout_s: float = 0.05
+    """How long the index's writer waits for a lock before it fails."""
+    retry_after_s: float = 1.0
+    """Before the second attempt; doubled before each further one."""
+    deadline_s: float | None = None
+    """After this long the whole execution is cancelled; None: never."""
+
+
+def draw_analysis(seed: int, root: str, available: Sequence[str], *, quick: bool = False) -> Analysis:
+    """Return the input that `seed` stands for; `quick` asks for fewer packages and a higher share of the core.
+
+    Eight consecutive seeds hold one analysis that fails, one that runs out of time, two in which a package fails
+    while the execution completes, one that only skips broken files, and three without a broken file.
+    """
+    rng = random.Random(seed)  # noqa: S311 - variety, not secrecy
+    on_broken_file, is_late = _KINDS[seed % len(_KINDS)]
+    unparsable = find_unparsable(available) or BROKEN_PACKAGE
+    ordinary = [name for name in available if find_unparsable([name]) is None and not name.startswith("test")]
+    count = rng.randint(3, 5) if quick else rng.randint(5, _AT_MOST)
+    packages = rng.sample(ordinary, min(count, len(ordinary)))
+    if on_broken_file is not None:
+        packages.append(unparsable)
+    return Analysis(
+        root=root,
+        packages=packages,
+        seed=seed,
+        on_broken_file=on_broken_file or "skip_file",
+        parallel=rng.choice((2, 3, 4)),
+        cpu_share=0.5 if quick else rng.choice((0.15, 0.2, 0.3)),
+        spelling_budget_s=0.5 if quick else rng.choice((0.5, 1.5, 2.5)),
+        retry_after_s=1.0 if quick else 2.0,
+        deadline_s=(0.8 if quick else 3.0) if is_late else None,
+    )
