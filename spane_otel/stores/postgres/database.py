@@ -1,0 +1,148 @@
+"""One database: statements by name, transactions, and repeating what may succeed on the second try."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from time import monotonic
+from typing import Any, Final, NoReturn, TypeVar
+
+from asyncpg import Record
+
+from spane_otel.errors import InvalidValueError, SchemaError, SpaneError, StoreError, StoreUnavailableError
+from spane_otel.settings import mask_url
+from spane_otel.stores.postgres.classify import Fate, classify, poison_reason
+from spane_otel.stores.postgres.pool import Connection, Pools, Use
+from spane_otel.stores.postgres.schema import check_schema
+from spane_otel.stores.postgres.statements import check_schema_name, load_statements
+
+RETRY_SECONDS: Final = 5.0
+"""Errors that pass are waited out for this long."""
+_FIRST_WAIT: Final = 0.02
+_LONGEST_WAIT: Final = 0.5
+
+T = TypeVar("T")
+Operation = Callable[["Session"], Awaitable[T]]
+
+
+class Session:
+    """A connection lent for one operation, with the statements of one schema."""
+
+    def __init__(self, connection: Connection, database: "Database") -> None:
+        self._connection = connection
+        self._database = database
+        self.schema: Final = database.schema
+
+    async def fetch(self, name: str, /, **values: Any) -> list[Record]:
+        """Run a statement of sql/queries and return its rows."""
+        text, arguments = self._database.statements[name].bind(values)
+        rows: list[Record] = await self._connection.fetch(text, *arguments)
+        return rows
+
+    async def fetchrow(self, name: str, /, **values: Any) -> Record | None:
+        """Run a statement and return its first row, if there is one."""
+        text, arguments = self._database.statements[name].bind(values)
+        row: Record | None = await self._connection.fetchrow(text, *arguments)
+        return row
+
+    async def execute(self, name: str, /, **values: Any) -> int:
+        """Run a statement and return how many rows it wrote."""
+        text, arguments = self._database.statements[name].bind(values)
+        tag: str = await self._connection.execute(text, *arguments)
+        return int(tag.rpartition(" ")[2])
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """Commit what is done inside, durably: an acknowledgement given afterwards holds."""
+        async with self._connection.transaction(isolation="read_committed"):
+            if self._database.pools.is_commit_weak:
+                await self.execute("raise_commit")
+            yield
+
+
+class Database:
+    """A database and a schema in it."""
+
+    def __init__(self, url: str, schema: str, pool_size: int) -> None:
+        self.schema: Final = check_schema_name(schema)
+        self.address: Final = mask_url(url)
+        self.statements: Final = load_statements(schema)
+        self.pools: Final = Pools(url, self.statements["prepare_connection"], pool_size)
+        self._is_checked = False
+
+    async def check(self) -> None:
+        """Return if the database answers, takes writes and holds our schema; what was known before doesn't count."""
+        self._is_checked = False
+        await self.run("write", _check_writable)
+
+    async def run(self, use: Use, operation: Operation[T]) -> T:
+        """Return what `operation` returns, repeated on errors that pass, for RETRY_SECONDS.
+
+        Whatever it does is done again from the start, so it is one transaction, or idempotent.
+
+        Raises:
+            StoreUnavailableError: the database does not answer, or not now; the driver's error is the cause.
+            SchemaError: a table is missing.
+            StoreError: the database refuses.
+            PoisonError: the database refuses a value.
+            MissingPartitionError: a row has no partition.
+
+        """
+        deadline = monotonic() + RETRY_SECONDS
+        wait = _FIRST_WAIT
+        while True:
+            try:
+                async with self.pools.acquire(use) as connection:
+                    session = Session(connection, self)
+                    if not self._is_checked:
+                        await check_schema(session)
+                        self._is_checked = True
+                    return await operation(session)
+            except SpaneError:
+                raise
+            except Exception as error:  # noqa: BLE001 - classified below, and never swallowed
+                fate = classify(error)
+                if fate is Fate.RECONNECT:
+                    # One repetition is not enough: every idle connection of the pool may be as dead as this one.
+                    await self.pools.expire()
+                if fate not in (Fate.RETRY, Fate.RECONNECT) or monotonic() + wait > deadline:
+                    self._give_up(error, fate)
+            await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - spreads writers, guards nothing
+            wait = min(2 * wait, _LONGEST_WAIT)
+
+    def _give_up(self, error: Exception, fate: Fate) -> NoReturn:
+        match fate:
+            case Fate.RETRY | Fate.RECONNECT | Fate.UNREACHABLE:
+                raise StoreUnavailableError(f"{self.address} does not answer: {describe(error)}") from error
+            case Fate.POISON:
+                raise PoisonError(error) from error
+            case Fate.NO_PARTITION:
+                raise MissingPartitionError(f"no partition for a row in {self.address}") from error
+            case Fate.SCHEMA:
+                self._is_checked = False
+                raise SchemaError(
+                    f"schema {self.schema!r} of {self.address} is not complete ({describe(error)}): "
+                    "run `spane-otel migrate`"
+                ) from error
+            case _:
+                raise StoreError(f"{self.address} refuses: {describe(error)}") from error
+
+
+async def _check_writable(session: Session) -> None:
+    await session.execute("check_writable")
+
+
+class PoisonError(InvalidValueError):
+    """The database refuses a value, so that no repetition helps; the driver's error is the cause."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(f"the database refuses a value: {describe(error)}", poison_reason(error))
+
+
+class MissingPartitionError(StoreError):
+    """A row's partition is not there: its day was dropped, or nobody made it."""
+
+
+def describe(error: BaseException) -> str:
+    """Return an error's first line for people, its class where it has no text."""
+    return str(error).partition("\n")[0] or type(error).__name__
