@@ -1,0 +1,310 @@
+"""Executions that callers make: create, read, list, change, count."""
+
+from itertools import product
+from typing import Any, get_args
+
+import pytest
+
+from spane_otel.clock import SECOND
+from spane_otel.errors import ExecutionExistsError, InvalidTransitionError, InvalidValueError, UnknownExecutionError
+from spane_otel.records import ExecutionStatus
+from spane_otel.stores.cursors import encode_cursor
+from spane_otel.stores.protocols import Store
+from tests.conformance.subjects import Subject
+from tests.rows import batch, ns, root
+
+STATUSES: tuple[ExecutionStatus, ...] = get_args(ExecutionStatus)
+ALLOWED = {("running", "paused"), ("paused", "running")} | {
+    (before, after) for before in ("running", "paused") for after in ("completed", "failed", "cancelled")
+}
+
+
+async def test_a_new_execution_reads_as_it_was_created(subject: Subject) -> None:
+    before_ns = subject.now_ns()
+    execution_id = await subject.store.create_execution(
+        "order", initial_data={"items": [1, 2.5, None]}, metadata={"by": "cron"}
+    )
+    execution = await subject.store.get_execution(execution_id)
+    assert execution is not None
+    assert execution.execution_id == execution_id
+    assert execution.workflow_id == "order"
+    assert execution.origin == "api"
+    assert execution.status == "running"
+    assert before_ns - SECOND <= execution.started_ns <= subject.now_ns() + SECOND
+    assert execution.ended_ns is None
+    assert execution.initial_data == {"items": [1, 2.5, None]}
+    assert execution.metadata == {"by": "cron"}
+    assert (execution.result, execution.error, execution.trace_ids) == (None, None, ())
+    assert execution.abandoned_since_ns is None
+
+
+async def test_without_an_id_each_call_makes_another_execution(store: Store) -> None:
+    made = [await store.create_execution("order") for _ in range(3)]
+    assert len(set(made)) == 3
+    assert all(len(each) == 36 and each[14] == "7" for each in made)
+    assert await store.get_execution_count() == 3
+
+
+async def test_an_unknown_execution_reads_as_none(store: Store) -> None:
+    assert await store.get_execution("nobody") is None
+    assert await store.get_trace("nobody") is None
+    assert await store.get_logs("nobody") == []
+    assert await store.count_telemetry(["nobody"]) == {}
+    assert await store.list_executions("nobody") == []
+    assert await store.get_execution_count("nobody") == 0
+
+
+@pytest.mark.parametrize("execution_id", ["a/b", "..", ".", "%", "ü €😀", " ", "x" * 256, "'; DROP TABLE", "a\nb"])
+async def test_any_text_of_up_to_256_characters_is_an_execution_id(store: Store, execution_id: str) -> None:
+    assert await store.create_execution("order", execution_id=execution_id) == execution_id
+    execution = await store.get_execution(execution_id)
+    assert execution is not None
+    assert execution.execution_id == execution_id
+    assert [each.execution_id for each in await store.list_executions()] == [execution_id]
+
+
+@pytest.mark.parametrize("execution_id", ["", "x" * 257, "a\0b", "\ud800"])
+async def test_an_id_that_cannot_be_stored_is_refused_and_makes_nothing(store: Store, execution_id: str) -> None:
+    with pytest.raises(InvalidValueError):
+        await store.create_execution("order", execution_id=execution_id)
+    assert await store.get_execution_count() == 0
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        None,
+        False,
+        0,
+        "",
+        [],
+        {},
+        "a\0b \ud800 ü",
+        2**64 + 1,
+        -(2**63),
+        0.1,
+        {"": {"a": [[[]]]}},
+        {"doubleValue": "NaN"},
+        [True, 1, 1.5, None],
+        "x" * 100_000,
+    ],
+    ids=repr,
+)
+async def test_payloads_are_opaque_and_come_back_as_they_were(store: Store, payload: Any) -> None:
+    execution_id = await store.create_execution("order", initial_data=payload, metadata={"payload": payload})
+    execution = await store.get_execution(execution_id)
+    assert execution is not None
+    assert execution.initial_data == payload
+    assert type(execution.initial_data) is type(payload)
+    assert execution.metadata == {"payload": payload}
+
+
+@pytest.mark.parametrize("payload", [float("nan"), float("inf"), b"bytes", object(), {1, 2}], ids=repr)
+async def test_a_payload_that_is_not_json_is_refused_and_makes_nothing(store: Store, payload: Any) -> None:
+    with pytest.raises(InvalidValueError):
+        await store.create_execution("order", initial_data=payload)
+    assert await store.get_execution_count() == 0
+
+
+async def test_what_a_reader_or_a_writer_holds_is_its_own(store: Store) -> None:
+    given = {"list": [1]}
+    metadata = {"tags": ["a"]}
+    execution_id = await store.create_execution("order", initial_data=given, metadata=metadata)
+    given["list"].append(2)
+    metadata["tags"].append("b")
+    read = await store.get_execution(execution_id)
+    assert read is not None
+    read.initial_data["list"].append(3)
+    read.metadata["tags"].append("c")
+    again = await store.get_execution(execution_id)
+    assert again is not None
+    assert (again.initial_data, again.metadata) == ({"list": [1]}, {"tags": ["a"]})
+
+
+async def test_a_top_execution_is_its_own_root_and_a_childs_root_is_the_same(store: Store) -> None:
+    top = await store.create_execution("order", execution_id="top")
+    child = await store.create_execution("pay", top, execution_id="child")
+    grandchild = await store.create_execution("mail", child, 2, execution_id="grandchild")
+    family = [await store.get_execution(each) for each in (top, child, grandchild)]
+    assert [(each.parent_execution_id, each.root_execution_id, each.depth) for each in family if each] == [
+        (None, "top", 0),
+        ("top", "top", 1),
+        ("child", "top", 2),
+    ]
+
+
+@pytest.mark.parametrize(("depth", "root_id"), [(0, "gone"), (1, "gone"), (2, None)])
+async def test_a_child_may_be_made_before_its_parent(store: Store, depth: int, root_id: str | None) -> None:
+    await store.create_execution("pay", "gone", depth, execution_id="child")
+    child = await store.get_execution("child")
+    assert child is not None
+    assert (child.parent_execution_id, child.root_execution_id, child.depth) == ("gone", root_id, depth or 1)
+
+
+async def test_creating_the_same_again_changes_nothing(store: Store) -> None:
+    for _ in range(2):
+        await store.create_execution("order", "p", 1, {"a": 1, "b": 2}, execution_id="e", metadata={"k": "v"})
+        await store.set_execution_status("e", "paused")
+    first = await store.get_execution("e")
+    await store.create_execution("order", "p", 1, {"b": 2, "a": 1}, execution_id="e", metadata={"k": "v"})
+    assert await store.get_execution("e") == first
+    assert await store.get_execution_count() == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"workflow_id": "other"},
+        {"parent_execution_id": "p"},
+        {"initial_data": {"a": 2}},
+        {"initial_data": None},
+        {"metadata": {"k": "w"}},
+        {"metadata": None},
+    ],
+    ids=repr,
+)
+async def test_creating_other_content_under_the_same_id_raises_and_changes_nothing(
+    store: Store, other: dict[str, Any]
+) -> None:
+    content: dict[str, Any] = {"workflow_id": "order", "initial_data": {"a": 1}, "metadata": {"k": "v"}}
+    await store.create_execution(execution_id="e", **content)
+    first = await store.get_execution("e")
+    with pytest.raises(ExecutionExistsError):
+        await store.create_execution(execution_id="e", **{**content, **other})
+    assert await store.get_execution("e") == first
+
+
+@pytest.mark.first_answers
+@pytest.mark.parametrize(("before", "after"), list(product(STATUSES, STATUSES)))
+async def test_a_status_changes_only_as_allowed(store: Store, before: ExecutionStatus, after: ExecutionStatus) -> None:
+    await store.create_execution("order", execution_id="e")
+    if before != "running":
+        assert await store.set_execution_status("e", before) is True
+    if before == after:
+        assert await store.set_execution_status("e", after) is False
+    elif (before, after) in ALLOWED:
+        assert await store.set_execution_status("e", after) is True
+    else:
+        with pytest.raises(InvalidTransitionError):
+            await store.set_execution_status("e", after)
+    execution = await store.get_execution("e")
+    assert execution is not None
+    assert execution.status == (after if (before, after) in ALLOWED else before)
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+async def test_a_final_status_ends_the_execution_now(subject: Subject, status: ExecutionStatus) -> None:
+    store = subject.store
+    await store.create_execution("order", execution_id="e")
+    await store.set_execution_status("e", "paused")
+    paused = await store.get_execution("e")
+    assert paused is not None
+    assert paused.ended_ns is None
+    await subject.wait(0.01)
+    await store.set_execution_status("e", status, error="no stock")
+    ended = await store.get_execution("e")
+    assert ended is not None
+    assert ended.ended_ns is not None
+    assert ended.started_ns < ended.ended_ns <= subject.now_ns() + SECOND
+    assert ended.error == "no stock"
+    await subject.wait(0.01)
+    await store.set_execution_status("e", status, error="again")
+    assert await store.get_execution("e") == ended
+
+
+async def test_the_status_of_an_unknown_execution_raises(store: Store) -> None:
+    with pytest.raises(UnknownExecutionError):
+        await store.set_execution_status("nobody", "completed")
+
+
+async def test_executions_are_listed_newest_first_each_once_over_all_pages(store: Store) -> None:
+    """Ten of them start at the same nanosecond: then the id decides, in the order of code points."""
+    ids = ["B", "a", "b", "é", "😀", "Z", "10", "9", "_", "a b"]
+    await store.write(
+        batch(*(root(each, start=5, name="same") for each in ids), root("new", start=6), root("old", start=4))
+    )
+    expected = ["new", *sorted(ids, reverse=True), "old"]
+    assert [each.execution_id for each in await store.list_executions()] == expected
+    for limit in (1, 3, 4, 12):
+        seen: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = await store.list_executions(limit=limit, cursor=cursor)
+            assert len(page) <= limit
+            seen += [each.execution_id for each in page]
+            cursor = page.next
+            if cursor is None:
+                break
+        assert seen == expected
+
+
+async def test_a_page_is_not_disturbed_by_what_starts_meanwhile(store: Store) -> None:
+    await store.write(batch(*(root(f"e{number}", start=number) for number in range(6))))
+    first = await store.list_executions(limit=3)
+    await store.write(batch(root("newer", start=50)))
+    second = await store.list_executions(limit=3, cursor=first.next)
+    assert [each.execution_id for each in (*first, *second)] == ["e5", "e4", "e3", "e2", "e1", "e0"]
+    assert second.next is None
+
+
+async def test_a_list_can_leave_out_the_first(store: Store) -> None:
+    await store.write(batch(*(root(f"e{number}", start=number) for number in range(5))))
+    assert [each.execution_id for each in await store.list_executions(limit=2, offset=1)] == ["e3", "e2"]
+    assert await store.list_executions(offset=5) == []
+    with pytest.raises(InvalidValueError):
+        await store.list_executions(offset=-1)
+
+
+async def test_a_list_is_filtered_by_workflow_status_and_start(store: Store) -> None:
+    await store.write(
+        batch(
+            root("a", start=1, workflow="order"),
+            root("b", start=2, workflow="order", status=2),
+            root("c", start=3, workflow="pay"),
+            root("d", start=4, workflow="order", end=None),
+        )
+    )
+
+    async def ids(**filters: Any) -> list[str]:
+        return [each.execution_id for each in await store.list_executions(**filters)]
+
+    assert await ids(workflow_id="order") == ["d", "b", "a"]
+    assert await ids(status="failed") == ["b"]
+    assert await ids(status="running") == ["d"]
+    assert await ids(status="completed", workflow_id="order") == ["a"]
+    assert await ids(since=ns(2)) == ["d", "c", "b"]
+    assert await ids(until=ns(3)) == ["b", "a"]
+    assert await ids(since=ns(2), until=ns(3)) == ["b"]
+    assert await store.get_execution_count() == 4
+    assert await store.get_execution_count("order") == 3
+    page = await store.list_executions("order", limit=2)
+    assert await ids(workflow_id="order", cursor=page.next) == ["a"]
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1_001])
+async def test_a_limit_outside_1_to_1000_is_refused(store: Store, limit: int) -> None:
+    with pytest.raises(InvalidValueError):
+        await store.list_executions(limit=limit)
+    with pytest.raises(InvalidValueError):
+        await store.list_traces(limit=limit)
+    with pytest.raises(InvalidValueError):
+        await store.list_logs(limit=limit)
+    with pytest.raises(InvalidValueError):
+        await store.get_logs("e", limit=limit)
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "x", "!!", "bnVsbA", "é", "A" * 10_000, encode_cursor("a", 1), encode_cursor(2**63, "a"), encode_cursor(1)],
+)
+async def test_a_cursor_that_is_not_ours_is_refused(store: Store, cursor: str) -> None:
+    await store.create_execution("order", execution_id="e")
+    for call in (
+        store.list_executions(cursor=cursor),
+        store.list_traces(cursor=cursor),
+        store.list_logs(cursor=cursor),
+        store.get_logs("e", cursor=cursor),
+    ):
+        with pytest.raises(InvalidValueError) as refused:
+            await call
+        assert refused.value.reason == "cursor"
