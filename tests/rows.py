@@ -38,6 +38,7 @@ def span_id(name: str) -> int:
 
 def span(
     name: str,
+    /,
     *,
     trace: str = "t",
     parent: str | None = None,
@@ -50,7 +51,7 @@ def span(
 ) -> SpanRow:
     """Return the span `name` of the trace `trace`; times in seconds after BASE_NS, `end=None`: still open.
 
-    With `execution` it is stamped with it; with `workflow` too (or `stamp=Stamp(...)`) it says what its execution is.
+    `columns` are any of SpanRow's, `name` too. With `execution` it is stamped with it; with `workflow` too (or `stamp=Stamp(...)`) it says what its execution is.
     """
     stamp = columns.pop("stamp", None)
     if execution is not None and stamp is None:

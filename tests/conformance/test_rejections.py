@@ -1,0 +1,125 @@
+"""A row that can't be stored costs only itself, and says why."""
+
+from typing import Any
+
+import pytest
+
+from spane_otel.records import LogRow, SpanRow
+from spane_otel.stores.admission import DAY, INVALID_VALUE, OUT_OF_WINDOW
+from spane_otel.stores.protocols import Store
+from tests.conformance.subjects import Subject
+from tests.rows import batch, log, span, trace_id
+
+BAD_SPANS: dict[str, dict[str, Any]] = {
+    "broken attributes": {"attributes": '{"a":'},
+    "attributes that are no object": {"attributes": "[1]"},
+    "an escaped NUL in attributes": {"attributes": '{"a":"\\u0000"}'},
+    "an escaped lone surrogate": {"attributes": '{"a":["\\ud800"]}'},
+    "NaN in attributes": {"attributes": '{"a":NaN}'},
+    "broken events": {"events": "x"},
+    "links that are no array": {"links": "{}"},
+    "a NUL in the name": {"name": "a\0b"},
+    "a lone surrogate in the status message": {"status_message": "\udfff"},
+    "a short trace id": {"trace_id": b"\1" * 15},
+    "a zero trace id": {"trace_id": bytes(16)},
+    "a zero span id": {"span_id": 0},
+    "a span id of 65 bits": {"span_id": 2**63},
+    "an end beyond int64": {"end_ns": 2**63},
+    "an unknown kind": {"kind": 6},
+    "an unknown status": {"status": 3},
+    "flags of 33 bits": {"flags": 2**32},
+}
+
+BAD_LOGS: dict[str, dict[str, Any]] = {
+    "a broken body": {"body": '"'},
+    "an escaped NUL in the body": {"body": '"\\u0000"'},
+    "broken attributes": {"attributes": "x"},
+    "a NUL in the severity text": {"severity_text": "\0"},
+    "a short trace id": {"trace_id": b"\1" * 15},
+    "an observed time beyond int64": {"observed_ns": 2**63},
+    "flags of 33 bits": {"flags": -1},
+}
+
+
+def spoil(row: LogRow, columns: dict[str, Any]) -> LogRow:
+    """Return `row` with its identity kept and some columns bad."""
+    for name, value in columns.items():
+        setattr(row, name, value)
+    return row
+
+
+async def test_a_bad_row_is_rejected_alone_with_its_position_and_reason(store: Store) -> None:
+    spans: list[SpanRow] = []
+    logs: list[LogRow] = []
+    for name, columns in BAD_SPANS.items():
+        spans += [span(f"before {name}"), span(name, **columns)]
+    for name, columns in BAD_LOGS.items():
+        logs += [log(f"before {name}", trace="t"), spoil(log(name, trace="t"), columns)]
+    result = await store.write(batch(*spans, *logs))
+    found = {(each.signal, each.index): each.reason for each in result.rejected}
+    expected = {("spans", index): INVALID_VALUE for index in range(1, len(spans), 2)}
+    expected.update({("logs", index): INVALID_VALUE for index in range(1, len(logs), 2)})
+    assert found == expected
+    assert all(each.detail for each in result.rejected)
+    assert (result.spans_stored, result.logs_stored) == (len(BAD_SPANS), len(BAD_LOGS))
+    trace = await store.get_trace_by_id(trace_id("t").hex())
+    assert trace is not None
+    assert {each.name for each in trace.spans} == {f"before {name}" for name in BAD_SPANS}
+    read = await store.list_logs(trace_id=trace_id("t").hex())
+    assert {each.body for each in read} == {f"before {name}" for name in BAD_LOGS}
+
+
+async def test_a_rejected_root_makes_no_execution(store: Store) -> None:
+    await store.write(
+        batch(
+            span("a", execution="bad", workflow="w", attributes="x"),
+            span("b", trace="u", execution="good", workflow="w"),
+        )
+    )
+    assert [each.execution_id for each in await store.list_executions()] == ["good"]
+
+
+@pytest.mark.parametrize("hours", [-14 * 24 - 1, 25, -(10**6), 10**6])
+async def test_a_start_outside_the_window_is_rejected(subject: Subject, hours: int) -> None:
+    """Accepted are starts from 14 days back to 24 hours ahead; a log's time is its start."""
+    store = subject.store
+    there = subject.now_ns() + hours * DAY // 24
+    result = await store.write(
+        batch(
+            span("outside", start_ns=there, end_ns=there + 1),
+            span("inside"),
+            log("outside", time_ns=there, trace="t"),
+            log("inside", trace="t"),
+        )
+    )
+    assert [(each.signal, each.index, each.reason) for each in result.rejected] == [
+        ("logs", 0, OUT_OF_WINDOW),
+        ("spans", 0, OUT_OF_WINDOW),
+    ] or [(each.signal, each.index, each.reason) for each in result.rejected] == [
+        ("spans", 0, OUT_OF_WINDOW),
+        ("logs", 0, OUT_OF_WINDOW),
+    ]
+    assert (result.spans_stored, result.logs_stored) == (1, 1)
+    assert (await store.stats()).spans == 1
+
+
+@pytest.mark.parametrize("times", [(0,), (2**63,), (-(2**63) - 1,)])
+async def test_a_time_that_no_clock_shows_is_rejected(store: Store, times: tuple[int]) -> None:
+    result = await store.write(batch(span("a", start_ns=times[0]), span("b")))
+    assert [(each.index, each.reason) for each in result.rejected] == [(0, OUT_OF_WINDOW)]
+
+
+async def test_days_that_no_span_has_touched_yet_are_accepted(subject: Subject) -> None:
+    store = subject.store
+    starts = [subject.now_ns() + hours * DAY // 24 for hours in (-13 * 24, -6 * 24, -1, 0, 23)]
+    result = await store.write(
+        batch(
+            *(span(f"{start}", start_ns=start, end_ns=start + 1) for start in starts),
+            *(log(f"{start}", time_ns=start, trace="t") for start in starts),
+        )
+    )
+    assert result.rejected == []
+    trace = await store.get_trace_by_id(trace_id("t").hex())
+    assert trace is not None
+    assert [each.start_ns for each in trace.spans] == starts
+    assert [each.time_ns for each in await store.list_logs(trace_id=trace_id("t").hex())] == starts
