@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import ipaddress
 from typing import Final, get_args
 
 from msgspec.structs import replace
@@ -82,16 +81,13 @@ def require_loopback(settings: Settings) -> None:
         ConfigurationError: it is not one of this machine alone.
 
     """
-    if settings.host == "localhost":
+    from spane_otel.server.hosts import LOOPBACK_HOSTS  # noqa: PLC0415 - Starlette loads when needed
+
+    if settings.host in LOOPBACK_HOSTS:
         return
-    try:
-        if ipaddress.ip_address(settings.host.strip("[]")).is_loopback:
-            return
-    except ValueError:
-        pass
     raise ConfigurationError(
         f"{_named('host')}: {settings.host!r} is refused, because whoever reaches the service can read and write "
-        "all of it; use 127.0.0.1, ::1 or localhost, and an SSH tunnel from other machines"
+        f"all of it; use {', '.join(LOOPBACK_HOSTS[:-1])} or {LOOPBACK_HOSTS[-1]}, and from other machines an SSH tunnel"
     )
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from spane_otel.cli.options import add_service_options, require_loopback
 from spane_otel.cli.storage import Storage, open_storage
-from spane_otel.errors import ConfigurationError
 from spane_otel.settings import Settings
 from spane_otel.stores.opening import open_store
 
@@ -54,10 +53,7 @@ async def _serve(settings: Settings, storage: Storage, work: Work) -> int:
     async with open_store(storage.url, schema=settings.schema) as store:
         await store.ping()
         service = Service(store, host=settings.host, port=settings.port, otlp_http_port=settings.otlp_http_port)
-        try:
-            addresses = await service.start()
-        except OSError as error:
-            raise ConfigurationError(f"{error.strerror or error}: give another --port or --otlp-http-port") from error
+        addresses = await service.start()
         try:
             print(f"ready ui={addresses.ui} otlp={addresses.otlp}", flush=True)
             return await _until_signalled(work(addresses.ui, addresses.otlp))

@@ -16,6 +16,8 @@ SUPERUSER: Final = "postgres"
 PORT: Final = 5432
 """Part of the socket's name; nothing listens on a TCP port."""
 
+SOCKET: Final = f".s.PGSQL.{PORT}"
+
 ENVIRONMENT: Final = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 """All that the server inherits: neither PG* variables nor anybody's secrets."""
 
@@ -107,7 +109,7 @@ def socket_folder(cluster: Path, account: Account) -> Path:
 
 
 def _fits(folder: Path) -> bool:
-    path = str(folder / f".s.PGSQL.{PORT}")
+    path = str(folder / SOCKET)
     return len(os.fsencode(path)) <= _SOCKET_PATH_LIMIT and not any(mark in path for mark in ',"')
 
 
@@ -136,6 +138,7 @@ def _dump_and_restore(cluster: Path, found: str, binaries: Path, account: Accoun
     programs = f"/usr/lib/postgresql/{found}/bin"
     new_bin, no_tcp = str(binaries), "-c listen_addresses= -c unix_socket_directories="
     steps = [
+        "cd /",
         f"mv '{cluster}' '{old}'",
         f"{run}{programs}/pg_ctl -w -D '{old}' -l '{old}/dump.log' -o \"{no_tcp}'{old}'\" start",
         f"{run}{programs}/pg_dumpall -h '{old}' -U {SUPERUSER} -f '{dump}'",

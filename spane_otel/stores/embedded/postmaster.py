@@ -30,6 +30,7 @@ exit $status
 The other end of that pipe is the owner's: the kernel closes it however the owner dies, SIGKILL included.
 """
 
+_PID_FILE: Final = "postmaster.pid"
 _POLL_SECONDS: Final = 0.02
 
 
@@ -69,25 +70,27 @@ def running_postmaster(cluster: Path) -> int | None:
     The file `postmaster.pid` outlives a killed server, and its number may since be another program's: it counts
     only if that process works in this very data directory, as every postmaster does.
     """
-    lines = _pid_file(cluster)
+    lines = _lines(cluster / _PID_FILE)
     pid = int(lines[0]) if lines and lines[0].isdigit() else 0
     return pid if pid and _works_in(pid, cluster) else None
 
 
 def is_ready(cluster: Path) -> bool:
     """Whether a running server has said that it takes connections (the eighth line of `postmaster.pid`)."""
-    lines = _pid_file(cluster)
+    lines = _lines(cluster / _PID_FILE)
     return len(lines) >= 8 and lines[7].strip() == "ready" and running_postmaster(cluster) is not None
 
 
-def forget_foreign_pid(cluster: Path) -> None:
-    """Remove a `postmaster.pid` whose number is by now another program's: PostgreSQL would not start.
+def forget_foreign_pids(cluster: Path, socket: Path) -> None:
+    """Remove lock files whose number is by now another program's, or a corpse's: PostgreSQL would not start.
 
-    Backends that a killed postmaster left behind still keep a new one out: it looks for their shared memory too.
+    To be called by the owner of `cluster` when no server runs on it. Backends that a killed server left behind
+    still keep a new one out, because it also looks for their shared memory, which it knows by the folder itself.
     """
-    lines = _pid_file(cluster)
-    if lines and lines[0].isdigit() and _exists(int(lines[0])) and running_postmaster(cluster) is None:
-        (cluster / "postmaster.pid").unlink(missing_ok=True)
+    for file in (cluster / _PID_FILE, socket.with_name(f"{socket.name}.lock")):
+        lines = _lines(file)
+        if lines and lines[0].isdigit() and _exists(int(lines[0])):
+            file.unlink(missing_ok=True)
 
 
 def stop_postmaster(cluster: Path, timeout: float) -> None:
@@ -124,9 +127,9 @@ def await_ready(process: subprocess.Popen[bytes], cluster: Path, deadline: float
     return False
 
 
-def _pid_file(cluster: Path) -> list[str]:
+def _lines(file: Path) -> list[str]:
     try:
-        return (cluster / "postmaster.pid").read_text().splitlines()
+        return file.read_text().splitlines()
     except FileNotFoundError:
         return []
 

@@ -15,10 +15,10 @@ from urllib.parse import quote
 from spane_otel.errors import ConfigurationError, SpaneError, StoreUnavailableError
 from spane_otel.stores.embedded.account import Account, server_account
 from spane_otel.stores.embedded.binaries import locate_binaries
-from spane_otel.stores.embedded.cluster import PORT, SUPERUSER, make_cluster, make_data_dir, socket_folder
+from spane_otel.stores.embedded.cluster import PORT, SOCKET, SUPERUSER, make_cluster, make_data_dir, socket_folder
 from spane_otel.stores.embedded.postmaster import (
     await_ready,
-    forget_foreign_pid,
+    forget_foreign_pids,
     start_process,
     stop_postmaster,
 )
@@ -104,6 +104,7 @@ class EmbeddedPostgres:
         """
         if self._process is not None:
             return self.url
+        self._stopping.clear()
         self._account = server_account()
         make_data_dir(self.data_dir, self._account)
         self._lock = _lock(self.data_dir)
@@ -114,7 +115,6 @@ class EmbeddedPostgres:
         except BaseException:
             self._release()
             raise
-        self._stopping.clear()
         self._watcher = threading.Thread(target=self._watch, name="spane-embedded-postgres", daemon=True)
         self._watcher.start()
         return self.url
@@ -152,7 +152,7 @@ class EmbeddedPostgres:
         }
         deadline = time.monotonic() + START_SECONDS
         while True:
-            forget_foreign_pid(self.cluster)
+            forget_foreign_pids(self.cluster, self._socket_folder / SOCKET)
             log_path = self.data_dir / "postgres.log"
             with _open_log(log_path) as log:
                 begin = log.tell()
@@ -163,7 +163,7 @@ class EmbeddedPostgres:
             self._end(process)
             said = log_path.read_bytes()[begin:].decode(errors="replace")
             # Backends of a killed server notice its death within moments; until then their memory bars the way.
-            if "still in use" not in said or time.monotonic() > deadline:
+            if "still in use" not in said or time.monotonic() > deadline or self._stopping.is_set():
                 raise StoreUnavailableError(f"PostgreSQL does not start ({_last_words(said)}): see {log_path}")
             self._stopping.wait(0.1)
 
