@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain, islice, repeat
 from json import loads
 from json.encoder import encode_basestring as quote
+from math import isfinite
 from typing import Any, Final
 
 from msgspec import Struct
@@ -93,12 +94,13 @@ class Attributes(Struct, frozen=True):
 class ValueEncoder:
     """Encodes values under one set of limits and counts what it had to repair or cut."""
 
-    __slots__ = ("_keys", "limits", "repairs")
+    __slots__ = ("_keys", "_short", "limits", "repairs")
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.limits: Final = limits
         self.repairs = 0
         """Grows with each text that was not storable as it came, or larger than its limit."""
+        self._short = min(limits.value_bytes, limits.payload_bytes)
         self._keys: dict[str, tuple[str, str]] = {}
 
     def encode_attribute(self, key: str, value: Any) -> tuple[str, str]:
@@ -106,8 +108,15 @@ class ValueEncoder:
         prefix = self._keys.get(key)
         if prefix is None:
             prefix = self._encode_key(key)
-        if type(value) is str and len(value) <= 10_000 and value.isascii() and "\0" not in value:
-            return prefix[0], prefix[1] + quote(value)
+        kind = type(value)
+        if kind is str:
+            if len(value) <= self._short and value.isascii() and "\0" not in value:
+                return prefix[0], prefix[1] + quote(value)
+        elif kind is int:
+            if INT64_MIN <= value <= INT64_MAX:
+                return prefix[0], f"{prefix[1]}{value}"
+        elif kind is float and isfinite(value):
+            return prefix[0], f"{prefix[1]}{value!r}"
         return prefix[0], prefix[1] + self.encode_value(value, self.limit_of(key))
 
     def limit_of(self, key: str) -> int:

@@ -1,0 +1,1 @@
+"""The OTLP wire: bytes of requests and responses ⇄ rows."""
