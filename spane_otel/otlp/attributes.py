@@ -20,8 +20,9 @@ REMEMBERED_BYTES: Final = 256
 """A longer attribute is not remembered: it costs more to keep and repeats less."""
 REMEMBERED_VALUES: Final = 1_024
 """Of one key; beyond, its values count as not repeating."""
+TEXT_CHARACTERS: Final = 16_384
 _HEADS_REMEMBERED: Final = 4_096
-_NAMES_REMEMBERED: Final = 4_096
+_TEXTS_REMEMBERED: Final = 4_096
 _ENTRY_BYTES: Final = 300
 """What an entry costs beside its bytes: two objects' heads, a tuple, a place in a dict."""
 
@@ -46,7 +47,9 @@ class AttributeMemo(dict[bytes, tuple[str, str]]):
     def __init__(self, limits: Limits = DEFAULT_LIMITS, *, max_bytes: int = MEMO_BYTES) -> None:
         super().__init__()
         self.encoder: Final = ValueEncoder(limits)
-        self.names: Final = NameMemo(self.encoder)
+        self.names: Final = TextMemo(self.encoder, limits.name_characters)
+        self.texts: Final = TextMemo(self.encoder, TEXT_CHARACTERS)
+        """For what is no name: trace states, schema URLs."""
         self.max_bytes: Final = max_bytes
         self.bytes = 0
         self._heads: dict[bytes, _Head] = {}
@@ -109,8 +112,10 @@ class AttributeMemo(dict[bytes, tuple[str, str]]):
                 members[key] = member
             else:
                 beyond.add(key)
-        self.encoder.repairs += 1
-        return members, dropped + len(beyond)
+        dropped += len(beyond)
+        if dropped:
+            self.encoder.repairs += 1
+        return members, dropped
 
     def body(self, raw: bytes) -> str:
         """Return the JSON text of a log record's body, an AnyValue's bytes.
@@ -124,21 +129,22 @@ class AttributeMemo(dict[bytes, tuple[str, str]]):
         return self.encoder.encode_value(read_value(raw, self.encoder.clean), self.encoder.limits.payload_bytes)
 
 
-class NameMemo(dict[bytes, str]):
-    """Names on the wire → names cleaned and cut; what repeats is remembered."""
+class TextMemo(dict[bytes, str]):
+    """Text on the wire → text cleaned and cut; what repeats is remembered."""
 
-    def __init__(self, encoder: ValueEncoder) -> None:
+    def __init__(self, encoder: ValueEncoder, max_characters: int) -> None:
         super().__init__()
         self.encoder: Final = encoder
+        self.max_characters: Final = max_characters
 
     def __missing__(self, raw: bytes) -> str:
         repairs = self.encoder.repairs
-        name = self.encoder.name(raw)
+        text = self.encoder.name(raw, self.max_characters)
         if len(raw) <= REMEMBERED_BYTES and self.encoder.repairs == repairs:
-            if len(self) >= _NAMES_REMEMBERED:
+            if len(self) >= _TEXTS_REMEMBERED:
                 self.clear()
-            self[raw] = name
-        return name
+            self[raw] = text
+        return text
 
 
 def _read_simple(raw: bytes, key: str) -> tuple[str, Any] | None:
@@ -184,13 +190,12 @@ _free: Final[list[AttributeMemo]] = []
 @contextmanager
 def borrow_memo(limits: Limits) -> Iterator[AttributeMemo]:
     """Lend a memo for one request: one that has seen requests before, if there is one under these limits."""
-    memo = AttributeMemo(limits)
     try:
-        found = _free.pop()
+        memo = _free.pop()
     except IndexError:
-        pass
-    else:
-        memo = found if found.encoder.limits == limits else memo
+        memo = AttributeMemo(limits)
+    if memo.encoder.limits != limits:
+        memo = AttributeMemo(limits)
     try:
         yield memo
     finally:

@@ -57,13 +57,13 @@ def open_envelope(body: bytes, memo: AttributeMemo, batch: Batch) -> list[Group]
     scoped = [[wire.parse(wire.ScopeItems, raw) for raw in each.scope_items] for each in opened]
     _check_count(sum(len(scope.items) for scopes in scoped for scope in scopes), most, "items")
     groups: list[Group] = []
-    heartbeats: dict[str, None] = {}
+    heartbeats: set[str] = set()
     for message, scopes in zip(opened, scoped, strict=True):
         resource, process_id = read_resource(message, memo)
         if process_id is not None:
-            heartbeats[process_id] = None
+            heartbeats.add(process_id)
         groups += [Group(resource, read_scope(scope, memo), process_id, scope.items) for scope in scopes if scope.items]
-    batch.heartbeats += heartbeats
+    batch.heartbeats += sorted(heartbeats)
     return groups
 
 
@@ -76,7 +76,7 @@ def read_resource(message: Any, memo: AttributeMemo) -> tuple[ResourceRow, str |
     process_id = values.get(mapping.PROCESS_ID)
     row = resource_row(
         object_text(members),
-        memo.names[message.schema_url],
+        memo.texts[message.schema_url],
         resource.dropped_attributes_count + dropped,
         service_of(values),
     )
@@ -91,7 +91,7 @@ def read_scope(message: Any, memo: AttributeMemo) -> ScopeRow:
         memo.names[scope.name],
         memo.names[scope.version],
         object_text(members),
-        memo.names[message.schema_url],
+        memo.texts[message.schema_url],
         scope.dropped_attributes_count + dropped,
     )
 

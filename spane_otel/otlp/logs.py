@@ -1,5 +1,6 @@
 """ExportLogsServiceRequest → log rows."""
 
+import re
 from struct import Struct as Packing
 from typing import Final
 
@@ -14,6 +15,7 @@ from spane_otel.otlp.envelope import Decoded, Group, open_envelope
 from spane_otel.records import TIME_SOURCES, LogRow, Rejection
 from spane_otel.values import DEFAULT_LIMITS, INT64_MAX, Limits
 
+_OWN: Final = re.compile(r'"(?:spane\.|log\.record\.uid)')
 _SPAN_ID: Final = Packing(">q")
 _TIME, _OBSERVED, _RECEIPT = (TIME_SOURCES.index(source) for source in ("time", "observed", "receipt"))
 
@@ -75,8 +77,9 @@ class _LogDecoder:
             return Rejection("logs", position, "time_out_of_range", f"at {time_ns} ns, observed {observed_ns} ns")
         source = _TIME if time_ns else _OBSERVED if observed_ns else _RECEIPT
         members, dropped = self.memo.members(record.attributes)
-        values = own_values(members)
-        meaning = mapping.read_span(values)
+        attributes = object_text(members)
+        values = own_values(members) if _OWN.search(attributes) else {}
+        meaning = mapping.read_span(values) if values else mapping.NOTHING
         uid = values.get(mapping.LOG_RECORD_UID)
         names = self.memo.names
         row = LogRow(
@@ -91,7 +94,7 @@ class _LogDecoder:
             severity=record.severity_number,
             severity_text=names[record.severity_text],
             body=self.memo.body(record.body),
-            attributes=object_text(members),
+            attributes=attributes,
             dropped_attributes_count=record.dropped_attributes_count + dropped,
             event_name=names[record.event_name],
             trace_id=self._read_trace_id(record.trace_id),

@@ -132,7 +132,7 @@ class _SpanDecoder:
             code,
             message,
             meaning.state,
-            names[span.trace_state],
+            memo.texts[span.trace_state],
             span.flags,
             text,
             span.dropped_attributes_count + dropped,
@@ -196,7 +196,7 @@ class _SpanDecoder:
                 link_text(
                     trace_id.hex(),
                     span_id.hex(),
-                    memo.names[link.trace_state],
+                    memo.texts[link.trace_state],
                     link.flags,
                     object_text(members),
                     link.dropped_attributes_count + dropped,
