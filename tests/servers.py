@@ -19,6 +19,10 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from spane_otel.stores.embedded import EmbeddedPostgres
+from spane_otel.stores.embedded.account import server_account
+from spane_otel.stores.embedded.cluster import SUPERUSER, make_cluster
+from spane_otel.stores.embedded.postmaster import await_ready, start_process
+from spane_otel.stores.embedded.server import SETTINGS
 
 FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": "100", "max_wal_size": "2GB"}
 """A test's data need not survive the machine; what survives a killed process is the same with fsync off."""
@@ -84,13 +88,38 @@ def public_folder() -> Iterator[Path]:
 
 @contextmanager
 def serve_postgres() -> Iterator[PostgresServer]:
-    """Yield the server named by SPANE_TEST_DATABASE_URL, else one of our own that lasts as long as the block."""
-    named = os.environ.get("SPANE_TEST_DATABASE_URL")
+    """Yield a server that lasts as long as the block.
+
+    SPANE_TEST_DATABASE_URL names one that runs already, SPANE_TEST_POSTGRES_BIN the folder of another version's
+    programs; without them it is the embedded one.
+    """
+    named, programs = (os.environ.get(f"SPANE_TEST_{name}") for name in ("DATABASE_URL", "POSTGRES_BIN"))
     if named:
         yield PostgresServer(named)
-        return
-    with public_folder() as folder, EmbeddedPostgres(folder, settings=FAST_SETTINGS) as server:
-        yield PostgresServer(server.url)
+    elif programs:
+        with public_folder() as folder, _serve_programs(Path(programs), folder) as url:
+            yield PostgresServer(url)
+    else:
+        with public_folder() as folder, EmbeddedPostgres(folder, settings=FAST_SETTINGS) as server:
+            yield PostgresServer(server.url)
+
+
+@contextmanager
+def _serve_programs(binaries: Path, folder: Path) -> Iterator[str]:
+    """Yield the URL of a server that runs from the programs in `binaries`, its data in `folder`."""
+    account = server_account()
+    cluster = folder / "postgres"
+    make_cluster(cluster, account, binaries, sync=False)
+    options = {**SETTINGS, **FAST_SETTINGS, "unix_socket_directories": str(cluster)}
+    with (folder / "postgres.log").open("wb") as log:
+        process = start_process(binaries, cluster, options, account, log)
+    try:
+        assert await_ready(process, cluster, time.monotonic() + 60), (folder / "postgres.log").read_text()
+        yield f"postgresql://{SUPERUSER}@/postgres?host={cluster}"
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(60)
 
 
 def redis_program() -> str | None:

@@ -86,8 +86,8 @@ def require_loopback(settings: Settings) -> None:
     if settings.host in LOOPBACK_HOSTS:
         return
     raise ConfigurationError(
-        f"{_named('host')}: {settings.host!r} is refused, because whoever reaches the service can read and write "
-        f"all of it; use {', '.join(LOOPBACK_HOSTS[:-1])} or {LOOPBACK_HOSTS[-1]}, and from other machines an SSH tunnel"
+        f"{_named('host')}: {settings.host!r} is refused, because whoever reaches the service can read and write all "
+        f"of it; use {', '.join(LOOPBACK_HOSTS[:-1])} or {LOOPBACK_HOSTS[-1]}, and from other machines an SSH tunnel"
     )
 
 
