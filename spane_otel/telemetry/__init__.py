@@ -1,0 +1,12 @@
+"""Telemetry of the process that is traced: `configure`, executions, nodes, logs.
+
+Recording never raises into the traced code, never waits for a store, and costs microseconds a span.
+"""
+
+from spane_otel.telemetry.configuration import aflush, configure, flush, shutdown
+from spane_otel.telemetry.execution import current_execution, execution
+from spane_otel.telemetry.log import log
+from spane_otel.telemetry.node import node
+from spane_otel.telemetry.workflow import workflow
+
+__all__ = ["aflush", "configure", "current_execution", "execution", "flush", "log", "node", "shutdown", "workflow"]

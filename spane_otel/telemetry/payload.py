@@ -1,0 +1,39 @@
+"""Inputs and results as JSON text, bounded (names.md, *Span attributes*)."""
+
+import json
+from typing import Any, Final
+
+import msgspec
+
+from spane_otel.values import encode_value
+
+PAYLOAD_BYTES: Final = 64 * 1024
+"""Longer text is cut here and becomes a JSON string."""
+
+
+class Payload(msgspec.Struct, frozen=True):
+    """JSON text, and the length in bytes that it had if it was cut."""
+
+    text: str
+    cut_from: int | None = None
+
+
+def payload_of(value: Any) -> Payload:
+    """Return `value` as it is now. What JSON doesn't know is shown as its `repr`; nothing raises."""
+    raw = _encode(value)
+    if len(raw) <= PAYLOAD_BYTES:
+        return Payload(raw.decode())
+    return Payload(json.dumps(raw[:PAYLOAD_BYTES].decode("utf-8", "ignore"), ensure_ascii=False), cut_from=len(raw))
+
+
+def _encode(value: Any) -> bytes:
+    try:
+        return msgspec.json.encode(value, enc_hook=_represent)
+    except Exception:  # noqa: BLE001 - objects of user code may raise anything when looked at
+        return encode_value(value, max_bytes=16 * PAYLOAD_BYTES).encode()
+
+
+def _represent(value: Any) -> Any:
+    """Return something for JSON to hold in place of an object that it doesn't know."""
+    dump = getattr(value, "model_dump", None)  # pydantic's own way
+    return dump(mode="json") if callable(dump) else repr(value)

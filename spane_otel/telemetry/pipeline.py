@@ -1,0 +1,115 @@
+"""All that records one process: providers, processors, the worker, the log handler, forward targets."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from opentelemetry import context as context_api
+from opentelemetry import trace
+from opentelemetry._logs import LogRecord
+from opentelemetry.sdk.resources import SERVICE_VERSION
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import Tracer
+
+from spane_otel.ids import new_process_id
+from spane_otel.stores.protocols import TelemetrySink
+from spane_otel.telemetry.attachment import attached_logs, attached_spans
+from spane_otel.telemetry.delivery import Pace
+from spane_otel.telemetry.forward_target import ForwardTarget
+from spane_otel.telemetry.log_handler import ExecutionLogHandler
+from spane_otel.telemetry.processor import DurableLogRecordProcessor, DurableSpanProcessor
+from spane_otel.telemetry.providers import logger_provider, tracer_provider
+from spane_otel.telemetry.severity import name_of_severity, severity_of_level
+from spane_otel.telemetry.worker import Worker
+from spane_otel.version import __version__
+
+SCOPE_NAME: Final = "spane_otel"
+"""The instrumentation scope of executions, nodes and `log`."""
+
+
+class Pipeline:
+    """Records what this process does. `attach` puts it in place, `detach` takes it out; `stop` writes what is left."""
+
+    def __init__(
+        self,
+        open_sink: Callable[[], TelemetrySink],
+        *,
+        service_name: str | None = None,
+        forward: Iterable[str] = (),
+        log_level: int = logging.NOTSET,
+        pace: Pace = Pace(),  # noqa: B008 - it is frozen
+        process_id: str | None = None,
+    ) -> None:
+        self._open_sink: Final = open_sink
+        self._pace: Final = pace
+        self.worker = Worker(open_sink, process_id or new_process_id(), pace=pace)
+        """Another one after a fork."""
+        self._targets: Final = [ForwardTarget(url) for url in forward]
+        provider = tracer_provider(service_name)
+        self._loggers: Final = logger_provider(provider.resource)
+        self._spans: Final = attached_spans(provider)
+        self._logs: Final = attached_logs(self._loggers)
+        self._span_processor: Final = DurableSpanProcessor(self.worker)
+        self._log_processor: Final = DurableLogRecordProcessor(self.worker)
+        self._handler: Final = ExecutionLogHandler(self._loggers, log_level)
+        self._logger: Final = self._loggers.get_logger(SCOPE_NAME, __version__)
+        self.tracer: Final[Tracer] = provider.get_tracer(SCOPE_NAME, __version__)
+        version = provider.resource.attributes.get(SERVICE_VERSION)
+        self.version_label: Final = str(version) if version else None
+
+    def attach(self) -> None:
+        """Begin to record."""
+        self._spans.processors = (self._span_processor, *(target.span_processor for target in self._targets))
+        self._logs.processors = (self._log_processor, *(target.log_processor for target in self._targets))
+        if not _has_handler_of_the_sdk():
+            logging.root.addHandler(self._handler)
+
+    def detach(self) -> None:
+        """Record nothing more; what is buffered stays."""
+        logging.root.removeHandler(self._handler)
+        self._spans.processors = ()
+        self._logs.processors = ()
+
+    def announce(self, span: trace.Span) -> None:
+        if isinstance(span, ReadableSpan) and span.context is not None and span.context.trace_flags.sampled:
+            self.worker.announce(span)
+
+    def emit_log(self, message: str, level: str, attributes: dict[str, Any]) -> None:
+        severity = severity_of_level(level)
+        now = time.time_ns()
+        self._logger.emit(
+            LogRecord(
+                timestamp=now,
+                observed_timestamp=now,
+                context=context_api.get_current(),
+                severity_number=severity,
+                severity_text=name_of_severity(severity),
+                body=message,
+                attributes=attributes,
+            )
+        )
+
+    def begin_forward(self) -> None:
+        """Make the forward targets send what they hold, without waiting for them."""
+        for target in self._targets:
+            target.begin_flush()
+
+    def stop(self, timeout: float) -> int:
+        """Write what is left, for at most `timeout` seconds in all; return how many spans and logs were not written."""
+        deadline = time.monotonic() + timeout
+        left = self.worker.stop(timeout)
+        for target in self._targets:
+            target.shutdown(max(deadline - time.monotonic(), 0.1))
+        return left
+
+    def after_fork(self) -> None:
+        """In a forked child: everything anew, the parent's worker untouched."""
+        self.worker = Worker(self._open_sink, new_process_id(), pace=self._pace, born_ns=time.time_ns())
+        self._span_processor.worker = self.worker
+        self._log_processor.worker = self.worker
+
+
+def _has_handler_of_the_sdk() -> bool:
+    """Whether somebody has put OpenTelemetry's own handler on the root logger: its records reach us already."""
+    return any(type(handler).__module__.startswith("opentelemetry.") for handler in logging.root.handlers)
