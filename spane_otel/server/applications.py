@@ -15,6 +15,7 @@ from spane_otel.server.failures import FailureMiddleware
 from spane_otel.server.headers import OTLP_HEADERS, SECURITY_HEADERS, HeadersMiddleware
 from spane_otel.server.health import HealthEndpoints
 from spane_otel.server.hosts import HostMiddleware
+from spane_otel.server.ingest import OtlpEndpoints, refuse, refuse_http_exception
 from spane_otel.server.problems import EXCEPTION_HANDLERS, RETRY_AFTER, problem
 
 
@@ -43,8 +44,6 @@ def ui_application(context: ServerContext) -> ASGIApp:
 
 def otlp_application(context: ServerContext) -> ASGIApp:
     """Return the application of the OTLP port."""
-    from spane_otel.server.ingest import OtlpEndpoints, refuse_http_exception  # noqa: PLC0415 - until it is whole
-
     app: ASGIApp = Router(OtlpEndpoints(context).routes(), redirect_slashes=False, default=_not_found)
     app = ExceptionMiddleware(app, {HTTPException: refuse_http_exception})
     app = FailureMiddleware(app, _refuse)
@@ -69,6 +68,4 @@ def _problem(_scope: Scope, status: int, detail: str) -> Response:
 
 
 def _refuse(scope: Scope, status: int, detail: str) -> Response:
-    from spane_otel.server.ingest import refuse  # noqa: PLC0415 - until it is whole
-
     return refuse(scope, status, detail, RETRY_AFTER if status == 503 else None)

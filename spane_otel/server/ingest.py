@@ -20,7 +20,7 @@ from starlette.types import Scope
 from spane_otel.counters import Signal
 from spane_otel.errors import DecodeError, StoreError, StoreUnavailableError, TooLargeError
 from spane_otel.otlp.decode import Decoded, decode_logs, decode_traces
-from spane_otel.otlp.response import logs_response, status, traces_response
+from spane_otel.otlp.response import logs_response, metrics_response, status, traces_response
 from spane_otel.records import Rejection, WriteResult
 from spane_otel.server.bodies import read_body
 from spane_otel.server.context import ServerContext
@@ -99,7 +99,8 @@ class OtlpEndpoints:
         """Store what `body` carries and return the response once it is committed."""
         decoded = self._decode(decode, body)
         counters = self._counters
-        counters.add(signal, "accepted", decoded.accepted)
+        total = decoded.accepted + len(decoded.rejected)
+        counters.add(signal, "accepted", total)
         counters.add(signal, "repaired", decoded.repaired)
         for reason, count in Counter(each.reason for each in decoded.rejected).items():
             counters.add(signal, "rejected", count, reason)
@@ -114,7 +115,7 @@ class OtlpEndpoints:
         for reason, count in Counter(each.reason for each in result.rejected).items():
             counters.add(signal, "rejected", count, reason)
         rejected = [*decoded.rejected, *result.rejected]
-        return respond(len(rejected), describe(signal, decoded.accepted, rejected, decoded.repaired))
+        return respond(len(rejected), describe(signal, total, rejected, decoded.repaired))
 
     def _decode(self, decode: Callable[..., Decoded], body: bytes) -> Decoded:
         try:
@@ -133,8 +134,7 @@ class OtlpEndpoints:
         try:
             return await self._store.write(batch)
         except BaseException as exc:
-            lost = decoded.accepted - len(decoded.rejected)
-            self._counters.add(signal, "rejected", lost, "store_unavailable")
+            self._counters.add(signal, "rejected", decoded.accepted, "store_unavailable")
             if isinstance(exc, StoreUnavailableError):
                 raise Refusal(503, "the store does not answer; send again", RETRY_AFTER) from exc
             if isinstance(exc, StoreError):
@@ -144,11 +144,11 @@ class OtlpEndpoints:
             raise
 
 
-def describe(signal: Signal, accepted: int, rejected: list[Rejection], repaired: int) -> str:
+def describe(signal: Signal, total: int, rejected: list[Rejection], repaired: int) -> str:
     """Return what a client should know of a request that was not stored as it came; empty if there is nothing."""
     parts: list[str] = []
     if rejected:
-        parts.append(f"{len(rejected)} of {accepted} {signal} rejected")
+        parts.append(f"{len(rejected)} of {total} {signal} rejected")
         details = {each.reason: each.detail for each in reversed(rejected)}
         for reason, count in Counter(each.reason for each in rejected).most_common():
             parts.append(f"{count} x {reason}" + (f" ({details[reason]})" if details[reason] else ""))
@@ -178,11 +178,8 @@ async def refuse_http_exception(request: Request, exc: Exception) -> Response:
 
 
 async def _take_metrics(_body: bytes) -> bytes:
-    """Answer a request with metrics: well-formed or not, none is stored, and an error would be logged each time.
-
-    The three partial-success messages of OTLP have the same fields, so the one of traces serves here.
-    """
-    return traces_response(0, "metrics are not stored")
+    """Answer a request with metrics: none is stored, and an error would be logged at every interval."""
+    return metrics_response(0, "metrics are not stored")
 
 
 def _media_type(scope: Scope) -> str:

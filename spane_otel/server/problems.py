@@ -26,20 +26,21 @@ class ParameterError(Exception):
         self.parameter = parameter
 
 
-class Problem(msgspec.Struct, omit_defaults=True):
+class Problem(msgspec.Struct):
     """The members of RFC 9457, section 3.1, and `parameter`: which query parameter is wrong."""
 
     title: str
     status: int
     detail: str
-    parameter: str | None = None
+    parameter: str | msgspec.UnsetType = msgspec.UNSET
+    type: str = "about:blank"
 
 
 def problem(
     status: int, detail: str, *, parameter: str | None = None, headers: Mapping[str, str] | None = None
 ) -> Response:
     """Return a problem document. Its type is `about:blank`, so the title is HTTP's own phrase (section 4.2.1)."""
-    document = Problem(HTTPStatus(status).phrase, status, detail, parameter)
+    document = Problem(HTTPStatus(status).phrase, status, detail, parameter or msgspec.UNSET)
     return Response(msgspec.json.encode(document), status, headers, MEDIA_TYPE)
 
 

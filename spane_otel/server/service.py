@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -15,6 +15,7 @@ from spane_otel.counters import Counters
 from spane_otel.errors import ConfigurationError
 from spane_otel.server.applications import otlp_application, ui_application
 from spane_otel.server.changes import ChangeHub
+from spane_otel.server.connections import BoundedHttpProtocol
 from spane_otel.server.context import Addresses, ServerContext
 from spane_otel.server.hosts import LOOPBACK_HOSTS
 from spane_otel.server.intake import Intake
@@ -25,8 +26,6 @@ STOP_SECONDS: Final = 10
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the intervals at which exporters send, so that they find their connection open."""
 BACKLOG: Final = 2_048
-
-T = TypeVar("T")
 
 
 class Service:
@@ -109,16 +108,6 @@ class Service:
         await self.stop()
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` in an event loop of its own, uvloop's where it is installed."""
-    try:
-        import uvloop  # noqa: PLC0415 - absent on Windows
-    except ImportError:
-        return asyncio.run(main)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(main)
-
-
 class _Server(uvicorn.Server):
     """A server that leaves signals to its owner and says when it has started."""
 
@@ -126,7 +115,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http="httptools",
+                http=BoundedHttpProtocol,
                 ws="none",
                 lifespan="off",
                 log_config=None,
