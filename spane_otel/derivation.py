@@ -154,8 +154,14 @@ def execution_trace_rows(spans: Iterable[SpanRow]) -> list[ExecutionTraceRow]:
 
 
 def supersedes(new: ExecutionTraceRow, old: ExecutionTraceRow) -> bool:
-    """Whether `new` replaces `old` under the same key: an earlier link, or a greater version of a root."""
-    return new.start_ns < old.start_ns if new.is_link else new.version > old.version
+    """Whether `new` replaces `old` under the same key: an earlier link, or a greater version of a root.
+
+    Of links that start together the one of the lesser process id (none: the empty text) stays, so that the order of
+    deliveries does not decide.
+    """
+    if new.is_link:
+        return (new.start_ns, new.process_id or "") < (old.start_ns, old.process_id or "")
+    return new.version > old.version
 
 
 def fold(rows: Sequence[ExecutionTraceRow]) -> DerivedExecution:

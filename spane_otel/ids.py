@@ -43,22 +43,21 @@ def span_id_to_hex(span_id: int) -> str:
 
 def span_id_from_hex(text: str) -> int | None:
     """Return the signed integer of 16 hex digits, None if `text` is anything else."""
-    if len(text) != 2 * SPAN_ID_LENGTH:
-        return None
-    try:
-        return span_id_from_bytes(bytes.fromhex(text))
-    except ValueError:
-        return None
+    raw = _from_hex(text, SPAN_ID_LENGTH)
+    return None if raw is None else span_id_from_bytes(raw)
 
 
 def trace_id_from_hex(text: str) -> bytes | None:
     """Return the 16 bytes of 32 hex digits, None if `text` is anything else."""
-    if len(text) != 2 * TRACE_ID_LENGTH:
-        return None
+    return _from_hex(text, TRACE_ID_LENGTH)
+
+
+def _from_hex(text: str, length: int) -> bytes | None:
     try:
-        return bytes.fromhex(text)
+        raw = bytes.fromhex(text)
     except ValueError:
         return None
+    return raw if len(text) == 2 * length and len(raw) == length else None  # fromhex skips spaces
 
 
 def hash16(*parts: bytes) -> bytes:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from spane_otel.errors import ExecutionExistsError
 from spane_otel.records import Execution, SpanRow, Stamp
 from spane_otel.stores.protocols import Store
+from tests.conformance.subjects import Subject
 from tests.rows import batch, ns, root, span, trace_id
 
 
@@ -198,16 +199,14 @@ async def test_an_execution_lists_its_traces_oldest_first(store: Store) -> None:
     assert (await load(store, "e")).trace_ids == tuple(trace_id(each).hex() for each in ("last", "first", "middle"))
 
 
-async def test_of_equal_links_the_process_does_not_depend_on_the_order(store: Store) -> None:
+@pytest.mark.parametrize("order", [("gone", "here"), ("here", "gone")])
+async def test_of_links_that_start_together_the_order_does_not_decide(subject: Subject, order: tuple[str, str]) -> None:
     """Two processes start a span of one trace at the same nanosecond, and no root has come."""
-    processes = []
-    for order in (("p", "q"), ("q", "p")):
-        execution = f"{order}"
-        for process in order:
-            inner = span(f"{process}{order}", trace=execution, execution=execution, node="n", process_id=process)
-            await store.write(batch(inner, heartbeats=["q"]))
-        processes.append(execution)
-    assert [(await load(store, each)).started_ns for each in processes] == [ns(0), ns(0)]
+    for process in order:
+        inner = span(process, execution="e", node="n", process_id=process)
+        await subject.store.write(batch(inner, heartbeats=["gone", "here"]))
+    await subject.age("gone", 60)
+    assert (await load(subject.store, "e")).abandoned_since_ns is not None
 
 
 async def test_creating_takes_over_what_spans_made(store: Store) -> None:

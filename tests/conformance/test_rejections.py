@@ -92,20 +92,17 @@ async def test_a_start_outside_the_window_is_rejected(subject: Subject, hours: i
             log("inside", trace="t"),
         )
     )
-    assert [(each.signal, each.index, each.reason) for each in result.rejected] == [
-        ("logs", 0, OUT_OF_WINDOW),
-        ("spans", 0, OUT_OF_WINDOW),
-    ] or [(each.signal, each.index, each.reason) for each in result.rejected] == [
+    assert {(each.signal, each.index, each.reason) for each in result.rejected} == {
         ("spans", 0, OUT_OF_WINDOW),
         ("logs", 0, OUT_OF_WINDOW),
-    ]
+    }
     assert (result.spans_stored, result.logs_stored) == (1, 1)
     assert (await store.stats()).spans == 1
 
 
-@pytest.mark.parametrize("times", [(0,), (2**63,), (-(2**63) - 1,)])
-async def test_a_time_that_no_clock_shows_is_rejected(store: Store, times: tuple[int]) -> None:
-    result = await store.write(batch(span("a", start_ns=times[0]), span("b")))
+@pytest.mark.parametrize("start_ns", [0, 2**63, -(2**63) - 1])
+async def test_a_time_that_no_clock_shows_is_rejected(store: Store, start_ns: int) -> None:
+    result = await store.write(batch(span("a", start_ns=start_ns), span("b")))
     assert [(each.index, each.reason) for each in result.rejected] == [(0, OUT_OF_WINDOW)]
 
 

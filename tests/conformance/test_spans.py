@@ -109,7 +109,9 @@ async def test_a_span_with_nothing_but_its_identity_comes_back_empty(store: Stor
         end_ns=ns(1),
         state="completed",
     )
-    assert (read.attributes, read.events, read.links) == ({}, [], [])
+    assert read.attributes == {}
+    assert read.events == []
+    assert read.links == []
 
 
 async def test_every_kind_and_status_has_its_word(store: Store) -> None:
@@ -163,7 +165,8 @@ async def test_an_end_replaces_its_announcement(store: Store) -> None:
     assert (await load_span(store)).state == "running"
     await store.write(batch(span("a", end=3, process_id="p", attributes='{"v":2}', status=1)))
     read = await load_span(store)
-    assert (read.end_ns, read.state, read.status, read.attributes) == (ns(3), "completed", "ok", {"v": 2})
+    assert (read.end_ns, read.state, read.status) == (ns(3), "completed", "ok")
+    assert read.attributes == {"v": 2}
 
 
 @pytest.mark.parametrize(
