@@ -17,6 +17,7 @@ from spane_otel.demo.runner import Outcome, run_analysis
 from spane_otel.demo.sources import discover, standard_library
 from spane_otel.telemetry import aflush, configure
 
+LOGGER: Final = logging.getLogger("analyse_stdlib")
 LANES: Final = 2
 """Executions at the same time."""
 PREFILL: Final = 8
@@ -39,8 +40,7 @@ async def run(
     what ended was committed, 1 if not.
     """
     configure("spane-demo", endpoint=endpoint)
-    logging.addLevelName(TRACE, "TRACE")
-    logging.getLogger("analyse_stdlib").setLevel(TRACE)
+    _record_every_level()
     root = standard_library()
     packages = sorted(discover(root))
     if once:
@@ -54,6 +54,12 @@ async def run(
         return 0
     say(f"not everything was committed: does {endpoint} answer?")
     return 1
+
+
+def _record_every_level() -> None:
+    logging.addLevelName(TRACE, "TRACE")
+    LOGGER.setLevel(TRACE)
+    LOGGER.addHandler(logging.NullHandler())  # what it says is for the page, not for the terminal
 
 
 async def _run_lanes(analyses: Iterator[Analysis], stop: asyncio.Event) -> None:
