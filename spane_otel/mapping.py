@@ -10,7 +10,9 @@ from typing import Any, Final, get_args
 
 from msgspec import Struct
 
+from spane_otel.errors import InvalidValueError
 from spane_otel.ids import bounded_execution_id
+from spane_otel.jsontext import encode_payload
 from spane_otel.records import SpanState, Stamp
 
 EXECUTION_ID: Final = "spane.execution.id"
@@ -106,10 +108,21 @@ def _payload(value: Any) -> str | None:
     """Return JSON text: the value itself if it is JSON already, else it counts as a string."""
     if value is None:
         return None
-    if isinstance(value, str):
-        try:
-            json.loads(value)
-        except (ValueError, RecursionError):
-            return json.dumps(value)
+    if isinstance(value, str) and _is_json(value):
         return value
-    return json.dumps(value, default=str)
+    try:
+        return encode_payload(value)
+    except InvalidValueError:
+        return encode_payload(str(value))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(name)  # json would take NaN and Infinity, which no database does

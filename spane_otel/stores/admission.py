@@ -189,7 +189,7 @@ def _is_stamp(stamp: Stamp) -> bool:
     return (
         _are_storable(texts)
         and all(number is None or number in _INT31 for number in (stamp.workflow_version, stamp.depth))
-        and all(text is None or _is_json(text, None) for text in (stamp.input, stamp.output))
+        and all(text is None or _parses(text) for text in (stamp.input, stamp.output))
     )
 
 
@@ -198,12 +198,27 @@ def _is_json(text: str, kind: type | None) -> bool:
     if not is_storable(text):
         return False
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = _loads(text)
     except (ValueError, RecursionError):
         return False
     if "\\u" in text and not _is_clean(value):
         return False
     return kind is None or isinstance(value, kind)
+
+
+def _parses(text: str) -> bool:
+    """Whether `text` is JSON, which is all that an opaque payload must be."""
+    if not is_storable(text):
+        return False
+    try:
+        _loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _loads(text: str) -> Any:
+    return json.loads(text, parse_constant=_refuse_constant)
 
 
 def _refuse_constant(name: str) -> Any:

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from spane_otel.records import LogRow, SpanRow
+from spane_otel.records import LogRow, SpanRow, Stamp
 from spane_otel.stores.admission import DAY, INVALID_VALUE, OUT_OF_WINDOW
 from spane_otel.stores.protocols import Store
 from tests.conformance.subjects import Subject
-from tests.rows import batch, log, span, trace_id
+from tests.rows import batch, log, root, span, trace_id
 
 BAD_SPANS: dict[str, dict[str, Any]] = {
     "broken attributes": {"attributes": '{"a":'},
@@ -67,6 +67,28 @@ async def test_a_bad_row_is_rejected_alone_with_its_position_and_reason(store: S
     assert {each.name for each in trace.spans} == {f"before {name}" for name in BAD_SPANS}
     read = await store.list_logs(trace_id=trace_id("t").hex())
     assert {each.body for each in read} == {f"before {name}" for name in BAD_LOGS}
+
+
+async def test_a_row_that_alone_is_bad_is_rejected(store: Store) -> None:
+    """Each with one good neighbour: no other bad row of the request gives it away."""
+    for name, columns in BAD_SPANS.items():
+        result = await store.write(batch(span(f"beside {name}"), span(name, **columns)))
+        assert [(each.index, each.reason) for each in result.rejected] == [(1, INVALID_VALUE)], name
+    for name, columns in BAD_LOGS.items():
+        result = await store.write(batch(log(f"beside {name}", trace="t"), spoil(log(name, trace="t"), columns)))
+        assert [(each.index, each.reason) for each in result.rejected] == [(1, INVALID_VALUE)], name
+    stats = await store.stats()
+    assert (stats.spans, stats.logs) == (len(BAD_SPANS), len(BAD_LOGS))
+
+
+async def test_a_roots_payload_is_opaque(store: Store) -> None:
+    """What JSON can escape, a NUL and half a surrogate pair, is no reason to refuse an execution's input."""
+    text = '{"a":"\\u0000 \\ud800"}'
+    result = await store.write(batch(root("e", stamp=Stamp(workflow_id="w", input=text, output=text))))
+    assert result.rejected == []
+    execution = await store.get_execution("e")
+    assert execution is not None
+    assert execution.initial_data == execution.result == {"a": "\0 \ud800"}
 
 
 async def test_a_rejected_root_makes_no_execution(store: Store) -> None:
