@@ -15,7 +15,19 @@ ROOT = Path(__file__).parents[2] / PACKAGE
 GROUPS: dict[str, frozenset[str]] = {
     "ground": frozenset({"errors", "records", "jsontext", "ids", "clock", "counters", "settings", "version"}),
     "pure": frozenset(
-        {"identity", "values", "terms", "mapping", "derivation", "graph", "search", "traces", "history", "otlp"}
+        {
+            "identity",
+            "values",
+            "valuetext",
+            "terms",
+            "mapping",
+            "derivation",
+            "graph",
+            "search",
+            "traces",
+            "history",
+            "otlp",
+        }
     ),
     "state and outside": frozenset({"transport", "stores", "upkeep", "transfer", "forward"}),
     "roles": frozenset({"telemetry", "engine", "server"}),
