@@ -68,6 +68,9 @@ class StoreUnavailableError(StoreError):
 
     retryable = True
 
+    retry_after: float | None = None
+    """Seconds that the other side asks us to wait."""
+
 
 class SchemaError(StoreError):
     """The database's schema is missing, older, newer or not ours; the message names the command."""

@@ -28,6 +28,10 @@ SCOPE_NAME: Final = "spane_otel"
 """The instrumentation scope of executions, nodes and `log`."""
 
 
+_LEFT_ALONE: Final[list[Worker]] = []
+"""The workers of parents. Collecting one would close connections and touch a selector that the parent still uses."""
+
+
 class Pipeline:
     """Records what this process does. `attach` puts it in place, `detach` takes it out; `stop` writes what is left."""
 
@@ -104,7 +108,8 @@ class Pipeline:
         return left
 
     def after_fork(self) -> None:
-        """In a forked child: everything anew, the parent's worker untouched."""
+        """In a forked child: everything anew, the parent's worker kept and never touched."""
+        _LEFT_ALONE.append(self.worker)
         self.worker = Worker(self._open_sink, new_process_id(), pace=self._pace, born_ns=time.time_ns())
         self._span_processor.worker = self.worker
         self._log_processor.worker = self.worker
