@@ -145,7 +145,10 @@ def _make_attributes(rng: random.Random) -> list[KeyValue]:
         _attribute("server.port", 8443),
         _attribute("network.protocol.version", "1.1"),
         _attribute("user.id", f"user-{rng.randrange(100_000)}"),
-        _attribute("url.full", f"https://shop.example.com/api/v1/orders/{rng.getrandbits(48):x}"),
+        _attribute(
+            "url.full",
+            f"https://shop.example.com/api/v1/orders/{rng.getrandbits(48):012x}?currency=EUR&expand=items,address",
+        ),
         _attribute("user_agent.original", rng.choice(_AGENTS)),
         _attribute("deployment.environment.name", "production" if rng.random() < 0.7 else "staging"),
         _attribute("feature.enabled", rng.random() < 0.5),
