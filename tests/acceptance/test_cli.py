@@ -38,8 +38,11 @@ def run(
 
 def test_serve_answers_once_it_says_ready_and_ends_well_at_sigterm() -> None:
     with ServiceProcess("--store", "memory") as service:
-        for address in (service.ui, service.otlp):
-            with urllib.request.urlopen(f"{address}/healthz", timeout=10) as response:
+        export = urllib.request.Request(
+            f"{service.otlp}/v1/traces", data=b"", headers={"Content-Type": "application/x-protobuf"}, method="POST"
+        )
+        for request in (f"{service.ui}/healthz", export):
+            with urllib.request.urlopen(request, timeout=10) as response:
                 assert response.status == 200
         assert service.stop() == 0
         assert not any("Traceback" in line for line in service.errors), service.errors
