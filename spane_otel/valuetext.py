@@ -20,8 +20,8 @@ belongs there before the value is quoted, hashing into search terms after it, so
 
 import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
-from itertools import chain, islice, repeat
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from json.encoder import encode_basestring as quote
 from math import isfinite
 from typing import Any, Final
@@ -99,7 +99,7 @@ class ValueEncoder:
             return self._encode_container(value, max_bytes) if scalar is None else scalar
         except Exception:  # noqa: BLE001 - a class of user code may raise wherever it is looked at
             self.repairs += 1
-            return quote(_UNPRINTABLE.format(type(value).__name__))
+            return quote(self.clean(_UNPRINTABLE.format(type(value).__name__)))
 
     def clean(self, text: str | bytes) -> str:
         """Return `text` without NUL, lone surrogates and what isn't UTF-8: each becomes U+FFFD."""
@@ -129,7 +129,7 @@ class ValueEncoder:
         raw = text.encode()
         if len(raw) <= max_bytes:
             return text
-        mark = _TRUNCATED.search(text)
+        mark = _TRUNCATED.search(text[-64:])
         if mark is not None and len(raw) - len(mark.group().encode()) <= max_bytes:
             return text  # it was cut before
         self.repairs += 1
@@ -176,9 +176,9 @@ class ValueEncoder:
         if isinstance(value, float):
             text = float.__repr__(value)
             return _NOT_FINITE.get(text, text)
-        if isinstance(value, bytes | bytearray | memoryview):
+        if isinstance(value, _BINARY):
             return self._encode_bytes(bytes(value), max_bytes)
-        if isinstance(value, list | tuple | Mapping):
+        if isinstance(value, _CONTAINERS):
             return None
         return quote(self.cut(self.clean(printed(value)), max_bytes))
 
@@ -213,14 +213,14 @@ class ValueEncoder:
 class _ContainerWalk:
     """Writes one map or array with a stack of its own, so that no nesting and no cycle is too deep.
 
-    The walk ends early once eight times the limit is written: a small value that holds itself many times over (a
-    "billion laughs") costs no more than a large one.
+    The walk ends a little after the limit: a small value that holds itself many times over (a "billion laughs")
+    costs no more than a large one.
     """
 
     def __init__(self, encoder: ValueEncoder, max_bytes: int) -> None:
         self.encoder = encoder
         self.max_bytes = max_bytes
-        self.budget = 8 * max_bytes
+        self.budget = max_bytes + _LOOK_AHEAD
         self.out: list[str] = []
         self.stack: list[tuple[Iterator[tuple[str, Any]], str, int]] = []
         """Of each open container: what is left of it, the text that closes it, its identity."""
@@ -238,12 +238,13 @@ class _ContainerWalk:
                     return "".join(self.out), False
                 if isinstance(item, str):
                     text = prefix + quote(encoder.clean(item))
-                else:
-                    scalar = encoder.encode_scalar(item, self.max_bytes)
-                    if scalar is None:
-                        self._open(prefix, item)
-                        break
+                elif (empty := _EMPTY.get(type(item))) is not None and not item:
+                    text = prefix + empty
+                elif empty is None and (scalar := encoder.encode_scalar(item, self.max_bytes)) is not None:
                     text = prefix + scalar
+                else:
+                    self._open(prefix, item)
+                    break
                 self.budget -= len(text)
                 write(text)
             else:
@@ -263,14 +264,12 @@ class _ContainerWalk:
         most = max(self.budget, 0) // 2 + 1  # a value and a comma are two characters
         if isinstance(value, list | tuple):
             self.out.append("[")
-            self.stack.append((zip(chain(("",), repeat(",")), islice(value, most), strict=False), "]", id(value)))
+            self.stack.append((_items(islice(value, most)), "]", id(value)))
             return
         members = self._members(value, most)
         tagged = len(members) == 1 and not members.keys().isdisjoint(TAGS)
         self.out.append('{"kvlistValue":{' if tagged else "{")
-        separators = chain(("",), repeat(","))
-        pairs = ((next(separators) + quote(key) + ":", item) for key, item in members.items())
-        self.stack.append((pairs, "}}" if tagged else "}", id(value)))
+        self.stack.append((_pairs(members), "}}" if tagged else "}", id(value)))
 
     def _members(self, value: Any, most: int) -> dict[str, Any]:
         try:
@@ -290,6 +289,25 @@ class _ContainerWalk:
             self.encoder.repairs += 1
 
 
+def _items(values: Iterable[Any]) -> Iterator[tuple[str, Any]]:
+    separator = ""
+    for value in values:
+        yield separator, value
+        separator = ","
+
+
+def _pairs(members: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    separator = ""
+    for key, value in members.items():
+        yield f"{separator}{quote(key)}:", value
+        separator = ","
+
+
+_EMPTY: Final[dict[type, str]] = {list: "[]", tuple: "[]", dict: "{}"}
+_CONTAINERS: Final = (list, tuple, Mapping)
+_BINARY: Final = (bytes, bytearray, memoryview)
+_LOOK_AHEAD: Final = 262_144
+"""So far beyond the limit a container is still written, to say exactly how much of it is gone."""
 _KEYS_REMEMBERED: Final = 4_096
 _UNPRINTABLE: Final = "<unprintable {}>"
 _NOT_FINITE: Final = {
