@@ -85,7 +85,7 @@ async def test_the_names_of_loopback_are_answered(api: httpx.AsyncClient, host: 
         "evil.example:4380",
         "127.0.0.1.nip.io",
         "127.0.0.2",
-        "0.0.0.0",  # noqa: S104 - a name to be refused
+        "0.0.0.0",
         "[::]",
         "::1",
         "localhost:4380@evil.example",
