@@ -71,12 +71,12 @@ def hash16(*parts: bytes) -> bytes:
 
 def execution_trace_id(execution_id: str) -> bytes:
     """Return the trace id of spans that are added by hand: 16 bytes of blake2b over the execution id."""
-    return hashlib.blake2b(execution_id.encode(), digest_size=16).digest()
+    return hashlib.blake2b(_encode(execution_id), digest_size=16).digest()
 
 
 def added_span_id(execution_id: str, text: str) -> int:
     """Return the span id of a span added by hand: 8 bytes of blake2b(execution id, NUL, text), never 0."""
-    raw = hashlib.blake2b(f"{execution_id}\0{text}".encode(), digest_size=8).digest()
+    raw = hashlib.blake2b(_encode(f"{execution_id}\0{text}"), digest_size=8).digest()
     return span_id_from_bytes(raw) or 1
 
 
@@ -92,4 +92,9 @@ def bounded_execution_id(text: str) -> str:
     """Return `text` if it has at most 256 characters, else its first 200, `~` and 32 hex digits of blake2b."""
     if len(text) <= 256:
         return text
-    return f"{text[:200]}~{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
+    return f"{text[:200]}~{hashlib.blake2b(_encode(text), digest_size=16).hexdigest()}"
+
+
+def _encode(text: str) -> bytes:
+    """Return UTF-8 of any text: an id that no store takes must not raise where it is only looked up."""
+    return text.encode(errors="surrogatepass")

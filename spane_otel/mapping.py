@@ -37,7 +37,7 @@ PROCESS_ID: Final = "spane.process.id"
 """A resource attribute on the wire only: kept as a column, taken off before the resource is stored."""
 LOG_RECORD_UID: Final = "log.record.uid"
 
-GIVEN_STATES: Final = frozenset({"completed", "failed", "cancelled", "skipped"})
+GIVEN_STATES: Final[frozenset[SpanState]] = frozenset({"completed", "failed", "cancelled", "skipped"})
 """What `spane.state` may say; a span added by hand may also be `running` (a column)."""
 
 assert frozenset(get_args(SpanState)) > GIVEN_STATES  # noqa: S101 - two lists that must agree
@@ -63,11 +63,10 @@ def read_span(values: Mapping[str, Any]) -> SpanMeaning:
     A value of the wrong type says nothing. An execution id is at most 256 characters (`ids.bounded_execution_id`).
     """
     execution_id = _text(values.get(EXECUTION_ID))
-    state = values.get(STATE)
     return SpanMeaning(
         execution_id=bounded_execution_id(execution_id) if execution_id else None,
         node_id=_text(values.get(NODE_ID)),
-        state=state if state in GIVEN_STATES else None,
+        state=_state(values.get(STATE)),
         revision=min(max(_integer(values.get(SPAN_REVISION)) or 0, 0), 2**31 - 1),
         stamp=_read_stamp(values) if execution_id else None,
     )
@@ -89,6 +88,10 @@ def _read_stamp(values: Mapping[str, Any]) -> Stamp:
         input=_payload(values.get(INPUT)),
         output=_payload(values.get(OUTPUT)),
     )
+
+
+def _state(value: Any) -> SpanState | None:
+    return next((state for state in GIVEN_STATES if state == value), None)
 
 
 def _text(value: Any) -> str | None:

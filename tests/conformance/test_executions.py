@@ -11,7 +11,7 @@ from spane_otel.records import ExecutionStatus
 from spane_otel.stores.cursors import encode_cursor
 from spane_otel.stores.protocols import Store
 from tests.conformance.subjects import Subject
-from tests.rows import batch, ns, root
+from tests.rows import batch, log, ns, root
 
 STATUSES: tuple[ExecutionStatus, ...] = get_args(ExecutionStatus)
 ALLOWED = {("running", "paused"), ("paused", "running")} | {
@@ -45,13 +45,30 @@ async def test_without_an_id_each_call_makes_another_execution(store: Store) -> 
     assert await store.get_execution_count() == 3
 
 
-async def test_an_unknown_execution_reads_as_none(store: Store) -> None:
-    assert await store.get_execution("nobody") is None
-    assert await store.get_trace("nobody") is None
-    assert await store.get_logs("nobody") == []
-    assert await store.count_telemetry(["nobody"]) == {}
-    assert await store.list_executions("nobody") == []
-    assert await store.get_execution_count("nobody") == 0
+@pytest.mark.parametrize("unknown", ["nobody", "", "a\0b", "\ud800", "x" * 10_000], ids=lambda each: repr(each)[:9])
+async def test_an_unknown_execution_reads_as_none_whatever_its_id(store: Store, unknown: str) -> None:
+    assert await store.get_execution(unknown) is None
+    assert await store.get_trace(unknown) is None
+    assert await store.get_logs(unknown) == []
+    assert await store.count_telemetry([unknown]) == {}
+    assert await store.list_executions(unknown) == []
+    assert await store.get_execution_count(unknown) == 0
+
+
+async def test_filters_that_no_row_can_meet_find_nothing(store: Store) -> None:
+    await store.write(batch(root("e", trace="t"), log("a", trace="t")))
+    for text in ("a\0b", "\ud800"):
+        assert await store.list_traces(service=text) == []
+        assert await store.list_traces(name=text) == []
+        assert await store.list_logs(text=text) == []
+        assert await store.get_logs("e", node_id=text) == []
+        assert await store.get_logs("e", text=text) == []
+    for time_ns in (2**63, 2**80):
+        assert await store.list_executions(since=time_ns) == []
+        assert await store.list_traces(since=time_ns) == []
+        assert await store.list_logs(since=time_ns) == []
+        assert await store.list_executions(until=-time_ns) == []
+        assert len(await store.list_traces(until=time_ns, since=-time_ns)) == 1
 
 
 @pytest.mark.parametrize("execution_id", ["a/b", "..", ".", "%", "ü €😀", " ", "x" * 256, "'; DROP TABLE", "a\nb"])
