@@ -71,6 +71,6 @@ def draw_analysis(seed: int, root: str, available: Sequence[str], *, quick: bool
         parallel=rng.choice((2, 3, 4)),
         cpu_share=0.5 if quick else rng.choice((0.15, 0.2, 0.3)),
         spelling_budget_s=0.5 if quick else rng.choice((0.5, 1.5, 2.5)),
-        retry_after_s=1.0 if quick else 2.0,
+        retry_after_s=1.0 if quick else 1.5,
         deadline_s=(0.8 if quick else 3.0) if is_late else None,
     )

@@ -5,8 +5,8 @@ last. A writer that meets the lock waits for its `busy_timeout_s` and then gets 
 `OperationalError: database is locked`.
 """
 
-import lzma
 import sqlite3
+import zlib
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -142,7 +142,7 @@ def compact(path: Path) -> Generator[int, None, None]:
         yield saved
         for (rowid,) in rows:
             (content,) = connection.execute("SELECT content FROM sources WHERE rowid = ?", (rowid,)).fetchone()
-            packed = lzma.compress(content, preset=1)
+            packed = zlib.compress(content, 9)
             connection.execute("UPDATE sources SET content = ?, packed = 1 WHERE rowid = ?", (packed, rowid))
             saved += len(content) - len(packed)
             yield saved

@@ -34,7 +34,7 @@ def analysis(*packages: str, **changes: object) -> Analysis:
         "root": str(standard_library()),
         "packages": list(packages),
         "seed": SEED,
-        "cpu_share": 0.4,
+        "cpu_share": 0.2,
         "spelling_budget_s": 0.05,
         "busy_timeout_s": 0.01,
         "retry_after_s": 0.3,
