@@ -55,3 +55,5 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "the package python3-venv is missing: sudo apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
+	# Debian 12's pip 23 gives up on the newest OpenTelemetry packages, though they fit together.
+	$(BIN)/python -m pip install --quiet --upgrade pip
