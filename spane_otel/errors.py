@@ -21,7 +21,7 @@
 Driver errors are wrapped where they occur; the original stands in `__cause__`.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class SpaneError(Exception):
@@ -29,6 +29,17 @@ class SpaneError(Exception):
 
     retryable: ClassVar[bool] = False
     """Whether the same call may succeed later, unchanged."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle message and attributes: by default the message alone would go to `__init__`, which wants others."""
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(kind: type[SpaneError], args: tuple[Any, ...], attributes: dict[str, Any]) -> SpaneError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
 
 
 class ConfigurationError(SpaneError):

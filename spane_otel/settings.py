@@ -4,7 +4,6 @@ import difflib
 import re
 from collections.abc import Mapping
 from typing import Any, Final, get_args, get_origin
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +12,9 @@ from spane_otel.errors import ConfigurationError
 
 _KUBERNETES_VALUE: Final = re.compile(r"(tcp|udp|sctp)://")
 _KUBERNETES_NAME: Final = re.compile(r"SPANE_(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_.+)?)")
+
+_PASSWORD_OF_USER: Final = re.compile(r"(?s)^([^:/?#@]+://[^:/?#@]*):.*@")
+_PASSWORD_OPTION: Final = re.compile(r"(?i)\b(password|sslpassword|token)\s*=\s*('[^']*'|[^&\s]*)")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -44,7 +46,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         value = getattr(self, name)
         if name == "forward":
             return tuple(mask_url(url) for url in value)
-        return mask_url(value) if isinstance(value, str) and "://" in value else value
+        return mask_url(value) if isinstance(value, str) else value
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> tuple["Settings", list[str]]:
@@ -76,17 +78,12 @@ def variable_of(field: str) -> str:
 
 
 def mask_url(url: str) -> str:
-    """Return `url` with its password, if it has one, replaced by asterisks."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "**********"
-    netloc = parts.netloc
-    if "@" in netloc:
-        user, _, host = netloc.rpartition("@")
-        netloc = f"{user.partition(':')[0]}:***@{host}" if ":" in user else netloc
-    query = re.sub(r"(?i)\b(password|sslpassword|token)=[^&]*", r"\1=***", parts.query)
-    return urlunsplit(parts._replace(netloc=netloc, query=query))
+    """Return `url`, or a connection string, with its passwords replaced by asterisks.
+
+    People paste passwords unescaped, with any of `/?#@` inside, so all up to the last `@` counts as password: rather
+    a host too few is shown than half a password.
+    """
+    return _PASSWORD_OPTION.sub(r"\1=***", _PASSWORD_OF_USER.sub(r"\1:***@", url))
 
 
 def _is_kubernetes_link(name: str, raw: str) -> bool:
