@@ -6,7 +6,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from spane_otel.demo.sources import BROKEN_PACKAGE, find_unparsable
+from spane_otel.demo.sources import UNPARSABLE
 
 FIRST_SEED: Final = 9_007_199_254_740_993
 """2^53 + 1: the least integer that a JavaScript number can't hold, so that a page which shows it is exact."""
@@ -49,16 +49,17 @@ class Analysis(Struct, frozen=True, kw_only=True):
     """After this long the whole execution is cancelled; None: never."""
 
 
-def draw_analysis(seed: int, root: str, available: Sequence[str], *, quick: bool = False) -> Analysis:
-    """Return the input that `seed` stands for; `quick` asks for fewer packages and a higher share of the core.
+def draw_analysis(seed: int, root: str, available: Sequence[str], unparsable: str, *, quick: bool = False) -> Analysis:
+    """Return the input that `seed` stands for: packages of `available`, often with `unparsable` as the last.
+
+    `quick` asks for fewer packages and a higher share of the core.
 
     Eight consecutive seeds hold one analysis that fails, one that runs out of time, two in which a package fails
     while the execution completes, one that only skips broken files, and three without a broken file.
     """
     rng = random.Random(seed)  # noqa: S311 - variety, not secrecy
     on_broken_file, is_late = _KINDS[seed % len(_KINDS)]
-    unparsable = find_unparsable(available) or BROKEN_PACKAGE
-    ordinary = [name for name in available if find_unparsable([name]) is None and not name.startswith("test")]
+    ordinary = [name for name in available if name not in UNPARSABLE and name.partition(".")[0] != "test"]
     count = rng.randint(3, 5) if quick else rng.randint(5, _AT_MOST)
     packages = rng.sample(ordinary, min(count, len(ordinary)))
     if on_broken_file is not None:

@@ -7,15 +7,18 @@ looks like. It needs neither Redis nor a network beyond the endpoint.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from functools import partial
 from itertools import count
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from spane_otel.demo.analysis import FIRST_SEED, Analysis, draw_analysis
 from spane_otel.demo.nodes import TRACE
 from spane_otel.demo.runner import Outcome, run_analysis
-from spane_otel.demo.sources import discover, standard_library
+from spane_otel.demo.sources import BROKEN_PACKAGE, discover, find_unparsable, standard_library
 from spane_otel.telemetry import aflush, configure
+
+T = TypeVar("T")
 
 LOGGER: Final = logging.getLogger("analyse_stdlib")
 LANES: Final = 2
@@ -36,24 +39,31 @@ async def run(
 ) -> int:
     """Run the demo against the OTLP endpoint and return an exit code; `ui` is the address that is said to people.
 
-    With `once`, one execution; else until `stop` is set, which cancels what runs. The code is 0 if all telemetry of
-    what ended was committed, 1 if not.
+    With `once`, one execution; else one after another until `stop` is set, which cancels what runs. The code is 0 if
+    all telemetry of what ended was committed (and, with `once`, the execution completed or was stopped), 1 if not.
     """
     configure("spane-demo", endpoint=endpoint)
     _record_every_level()
     root = standard_library()
-    packages = sorted(discover(root))
+    found = discover(root)
+    draw = partial(
+        draw_analysis, root=str(root), available=list(found), unparsable=find_unparsable(found) or BROKEN_PACKAGE
+    )
+    stop = stop or asyncio.Event()
+    is_well = True
     if once:
-        outcome = await run_analysis(draw_analysis(FIRST_SEED, str(root), packages, quick=True))
-        say(_describe(outcome, ui))
+        outcome = await _run_until(stop, run_analysis(draw(FIRST_SEED, quick=True)))
+        if outcome is not None:
+            say(_describe(outcome, ui))
+            is_well = outcome.status == "completed"
     else:
         if ui is not None:
             say(f"open {ui}")
-        await _run_lanes(_draw(str(root), packages), stop or asyncio.Event())
-    if await aflush(timeout=FLUSH_TIMEOUT_S):
-        return 0
-    say(f"not everything was committed: does {endpoint} answer?")
-    return 1
+        await _run_until(stop, _run_lanes(_draw_all(draw)))
+    if not await aflush(timeout=FLUSH_TIMEOUT_S):
+        say(f"not everything was committed: does {endpoint} answer?")
+        is_well = False
+    return 0 if is_well else 1
 
 
 def _record_every_level() -> None:
@@ -62,17 +72,26 @@ def _record_every_level() -> None:
     LOGGER.addHandler(logging.NullHandler())  # what it says is for the page, not for the terminal
 
 
-async def _run_lanes(analyses: Iterator[Analysis], stop: asyncio.Event) -> None:
-    lanes = [asyncio.create_task(_run_lane(analyses)) for _ in range(LANES)]
+async def _run_until(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return what `work` returns; None if `stop` was set first, which cancels it."""
+    task = asyncio.create_task(work)
     waiting = asyncio.create_task(stop.wait())
     try:
-        done, _ = await asyncio.wait([*lanes, waiting], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
     finally:
-        for task in (*lanes, waiting):
-            task.cancel()
-        await asyncio.wait([*lanes, waiting])
-    for lane in done - {waiting}:
-        lane.result()  # a lane ends only by a defect: raise it
+        for each in (task, waiting):
+            each.cancel()
+        await asyncio.wait([task, waiting])
+    return None
+
+
+async def _run_lanes(analyses: Iterator[Analysis]) -> None:
+    """Run for ever; what raises is a defect, since a failing execution does not."""
+    async with asyncio.TaskGroup() as group:
+        for _ in range(LANES):
+            group.create_task(_run_lane(analyses))
 
 
 async def _run_lane(analyses: Iterator[Analysis]) -> None:
@@ -81,9 +100,9 @@ async def _run_lane(analyses: Iterator[Analysis]) -> None:
         await asyncio.sleep(PAUSE_S if analysis.seed >= FIRST_SEED + PREFILL else 0)
 
 
-def _draw(root: str, packages: list[str]) -> Iterator[Analysis]:
+def _draw_all(draw: Callable[..., Analysis]) -> Iterator[Analysis]:
     for seed in count(FIRST_SEED):
-        yield draw_analysis(seed, root, packages, quick=seed < FIRST_SEED + PREFILL)
+        yield draw(seed, quick=seed < FIRST_SEED + PREFILL)
 
 
 def _describe(outcome: Outcome, ui: str | None) -> str:

@@ -3,15 +3,18 @@
 import hashlib
 import os
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
 BROKEN_PACKAGE: Final = "broken"
-UNPARSABLE_PACKAGES: Final = ("test.tokenizedata", "lib2to3")
-"""Where CPython keeps files that must not parse; some distributions leave these packages out."""
+UNPARSABLE: Final = {
+    "test.tokenizedata": "test.tokenizedata.badsyntax_3131",
+    "lib2to3": "lib2to3.tests.data.py2_test_grammar",
+}
+"""Packages in which CPython keeps files that must not parse, and one of these; some distributions leave them out."""
 
 _BROKEN_SOURCE: Final = '''"""Left unfinished: the brace is never closed."""
 
@@ -70,9 +73,12 @@ def discover(root: Path) -> dict[str, list[SourceFile]]:
     return {name: sorted(packages[name], key=lambda file: file.module) for name in sorted(packages)}
 
 
-def find_unparsable(packages: Sequence[str]) -> str | None:
-    """Return a package of `packages` that is known to hold files which do not parse."""
-    return next((name for name in UNPARSABLE_PACKAGES if name in packages), None)
+def find_unparsable(packages: Mapping[str, Sequence[SourceFile]]) -> str | None:
+    """Return a package of `packages` that holds files which are known not to parse."""
+    for name, module in UNPARSABLE.items():
+        if any(file.module == module for file in packages.get(name, ())):
+            return name
+    return None
 
 
 def write_broken_package(folder: Path) -> list[SourceFile]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from spane_otel.demo.sources import (
+    UNPARSABLE,
     SourceFile,
     discover,
     find_unparsable,
@@ -59,9 +60,20 @@ def test_our_own_broken_package_does_not_parse(tmp_path: Path) -> None:
         ast.parse(Path(files[1].path).read_bytes())
 
 
-def test_known_unparsable_packages_are_preferred_in_order() -> None:
-    assert find_unparsable(["json", "lib2to3", "test.tokenizedata"]) == "test.tokenizedata"
-    assert find_unparsable(["json"]) is None
+def test_a_package_is_unparsable_only_if_the_distribution_left_the_files_in_it(tmp_path: Path) -> None:
+    write(tmp_path, "lib2to3/__init__.py", "lib2to3/main.py")
+    assert find_unparsable(discover(tmp_path)) is None
+    write(tmp_path, "lib2to3/tests/data/py2_test_grammar.py")
+    assert find_unparsable(discover(tmp_path)) == "lib2to3"
+
+
+def test_what_is_taken_as_unparsable_on_this_machine_does_not_parse() -> None:
+    packages = discover(standard_library())
+    name = find_unparsable(packages)
+    if name is not None:
+        (path,) = [file.path for file in packages[name] if file.module == UNPARSABLE[name]]
+        with pytest.raises(SyntaxError):
+            ast.parse(Path(path).read_bytes())
 
 
 def test_the_content_is_told_apart_by_a_signed_64_bit_number(tmp_path: Path) -> None:
