@@ -49,11 +49,11 @@ $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
+# Debian 12's pip 23 gives up on the newest OpenTelemetry packages, though they fit together: it is upgraded.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is missing or older than 3.11: make PYTHON=/path/to/python3.11"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "the package python3-venv is missing: sudo apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	# Debian 12's pip 23 gives up on the newest OpenTelemetry packages, though they fit together.
 	$(BIN)/python -m pip install --quiet --upgrade pip
