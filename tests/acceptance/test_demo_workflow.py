@@ -138,7 +138,7 @@ async def test_a_broken_file_is_only_named_if_it_is_to_be_skipped(store: InMemor
 async def test_an_execution_past_its_deadline_is_cancelled_with_all_that_runs_in_it(
     store: InMemoryExecutionStore,
 ) -> None:
-    outcome = await run(analysis("json", "email", "asyncio", cpu_share=0.05, deadline_s=0.4))
+    outcome = await run(analysis("json", "email", "asyncio", cpu_share=0.08, deadline_s=2.0))
     execution, spans = await load(store, outcome.execution_id)
     assert (outcome.status, execution.status, execution.error) == ("cancelled", "cancelled", None)
     assert [span.state for span in named(spans, "parse_packages")] == ["cancelled"]
