@@ -138,13 +138,13 @@ def read_member(spane: dict[str, Any], key: str, member: str) -> None:
 def payload_text(text: str) -> str:
     r"""Return the text of a payload such that, if Python takes it for JSON, PostgreSQL does too.
 
-    Escapes of NUL and lone surrogates are replaced. Text that only Python's parser takes (`NaN`, numbers beyond a
-    double) comes back quoted, as the JSON string that it is.
+    Escapes of NUL and lone surrogates are replaced. Text that only Python's parser takes (`NaN`, numbers far beyond
+    a double) comes back quoted, as the JSON string that it is.
     """
     if _DOUBTFUL.search(text) is None:
         return text
     try:
-        value = loads(text, parse_constant=_refuse, parse_float=_finite)
+        value = loads(text, parse_constant=_refuse, parse_float=_moderate)
     except (ValueError, RecursionError):
         return quote(text)
     return encode_value(value, max_bytes=16 * len(text) + 64) if _BAD_ESCAPE.search(text) else text
@@ -158,11 +158,12 @@ def _refuse(constant: str) -> Any:
     raise ValueError(constant)
 
 
-def _finite(digits: str) -> float:
-    value = float(digits)
-    if value in {float("inf"), float("-inf")}:
-        raise ValueError(digits)
-    return value
+def _moderate(digits: str) -> float:
+    """Return a double; a number with an exponent or so many digits that PostgreSQL's numeric ends is refused."""
+    exponent = digits.lower().partition("e")[2]
+    if len(digits) > 1_000 or (exponent and abs(int(exponent)) > 400):
+        raise ValueError(digits[:20])
+    return float(digits)
 
 
 def encode_value(value: Any, limits: Limits = DEFAULT_LIMITS, *, max_bytes: int | None = None) -> str:
