@@ -64,7 +64,7 @@ def named(spans: list[Span], name: str) -> list[Span]:
 async def test_an_execution_completes_although_a_package_is_broken_a_lock_is_met_and_time_runs_out(
     store: InMemoryExecutionStore,
 ) -> None:
-    outcome = await run(analysis("json", "xml", BROKEN_PACKAGE, on_broken_file="fail_package"))
+    outcome = await run(analysis("json", "xml", BROKEN_PACKAGE, on_broken_file="fail_package", cpu_share=0.12))
     execution, spans = await load(store, outcome.execution_id)
 
     assert (outcome.status, execution.status, execution.workflow_id) == ("completed", "completed", "analyse_stdlib")
