@@ -51,7 +51,15 @@ def _create_database(url: str) -> Iterator[str]:
 
 def server_pid(url: str) -> int:
     """Return the process id of the server's postmaster, which must be on this machine."""
-    return parent_of(int(asyncio.run(_fetch(url, "SELECT pg_backend_pid()"))))
+
+    async def find() -> int:
+        connection = await asyncpg.connect(url)
+        try:
+            return parent_of(await connection.fetchval("SELECT pg_backend_pid()"))
+        finally:
+            await connection.close()
+
+    return asyncio.run(find())
 
 
 def describe_server(url: str) -> str:

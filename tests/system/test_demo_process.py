@@ -1,10 +1,12 @@
 """The demo as a process of its own: it shows running work, and ends with whoever started it."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +21,10 @@ def service() -> Iterator[ServiceProcess]:
         yield service
 
 
-def start_demo(service: ServiceProcess) -> subprocess.Popen[bytes]:
+def start_demo(service: ServiceProcess, folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "spane_otel.demo", service.otlp, "--ui", service.ui],
+        env={**os.environ, "TMPDIR": str(folder)},  # a killed demo leaves its files behind
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
     )
@@ -39,8 +42,10 @@ def await_executions(service: ServiceProcess, wanted: Callable[[set[str]], bool]
         time.sleep(0.1)
 
 
-def test_every_outcome_is_on_the_page_within_a_minute_while_something_runs(service: ServiceProcess) -> None:
-    demo = start_demo(service)
+def test_every_outcome_is_on_the_page_within_a_minute_while_something_runs(
+    service: ServiceProcess, tmp_path: Path
+) -> None:
+    demo = start_demo(service, tmp_path)
     try:
         await_executions(service, lambda statuses: statuses >= {"running", "completed", "failed", "cancelled"})
     finally:
@@ -49,8 +54,10 @@ def test_every_outcome_is_on_the_page_within_a_minute_while_something_runs(servi
 
 
 @pytest.mark.parametrize("how", ["closed input", "SIGTERM"])
-def test_what_runs_is_cancelled_and_committed_when_it_is_told_to_stop(service: ServiceProcess, how: str) -> None:
-    demo = start_demo(service)
+def test_what_runs_is_cancelled_and_committed_when_it_is_told_to_stop(
+    service: ServiceProcess, tmp_path: Path, how: str
+) -> None:
+    demo = start_demo(service, tmp_path)
     try:
         await_executions(service, lambda statuses: "running" in statuses)
         if how == "SIGTERM":
@@ -62,4 +69,5 @@ def test_what_runs_is_cancelled_and_committed_when_it_is_told_to_stop(service: S
     finally:
         demo.kill()
         demo.communicate()
+    assert list(tmp_path.iterdir()) == []
     assert "cancelled" in await_executions(service, lambda statuses: "running" not in statuses)
