@@ -21,7 +21,7 @@ class Scope:
 
     def __init__(self, execution: Any, node_id: str | None, attributes: dict[str, AttributeValue]) -> None:
         self.execution: Final = execution
-        """The `Execution` of execution.py, or None."""
+        """The `Execution` of executions.py, or None."""
         self.node_id: Final = node_id
         self.attributes: Final = attributes
         """What every span and log record inside is stamped with."""

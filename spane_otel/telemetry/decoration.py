@@ -4,7 +4,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Collection
-from typing import Any, Final, Literal, ParamSpec, TypeVar, cast
+from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from spane_otel.telemetry.block import Block
 from spane_otel.telemetry.context import CURRENT
@@ -12,8 +12,8 @@ from spane_otel.telemetry.context import CURRENT
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Record = Collection[Literal["args", "result"]]
-"""What of a call is kept."""
+Record = Collection[str]
+"""What of a call is kept: `"args"`, `"result"`, both or nothing."""
 
 _log: Final = logging.getLogger(__name__)
 

@@ -22,15 +22,21 @@ class ForwardTarget:
         base = url.rstrip("/")
         self.span_processor: Final = BatchSpanProcessor(OTLPSpanExporter(f"{base}/v1/traces"))
         self.log_processor: Final = BatchLogRecordProcessor(OTLPLogExporter(endpoint=f"{base}/v1/logs"))
-        self._is_flushing = threading.Lock()
+        self._lock = threading.Lock()
+        self._wanted = 0
+        self._is_flushing = False
 
     def begin_flush(self) -> None:
         """Send what waits now, without waiting for it: the SDK's `force_flush` knows no time-out."""
-        if self._is_flushing.acquire(blocking=False):
+        with self._lock:
+            self._wanted += 1
+            if self._is_flushing:
+                return
             try:
                 threading.Thread(target=self._flush, name="spane-otel-forward", daemon=True).start()
-            except RuntimeError:  # no more threads
-                self._is_flushing.release()
+                self._is_flushing = True
+            except RuntimeError as error:  # no more threads: what waits goes out at the SDK's next interval
+                _log.debug("a forward target was not flushed: %s", error)
 
     def shutdown(self, timeout: float) -> None:
         """Send what waits for at most about `timeout` seconds a signal, then stop."""
@@ -45,10 +51,14 @@ class ForwardTarget:
                 _log.exception("a forward target could not be shut down")
 
     def _flush(self) -> None:
-        try:
-            self.span_processor.force_flush()
-            self.log_processor.force_flush()
-        except Exception:  # noqa: BLE001 - the thread has nobody to raise to
-            _log.exception("a forward target could not be flushed")
-        finally:
-            self._is_flushing.release()
+        while True:
+            wanted = self._wanted
+            try:
+                self.span_processor.force_flush()
+                self.log_processor.force_flush()
+            except Exception:  # noqa: BLE001 - the thread has nobody to raise to
+                _log.exception("a forward target could not be flushed")
+            with self._lock:
+                if wanted == self._wanted:
+                    self._is_flushing = False
+                    return

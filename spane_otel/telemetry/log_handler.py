@@ -11,10 +11,13 @@ from opentelemetry.semconv.attributes import code_attributes, exception_attribut
 
 from spane_otel.telemetry.context import scope_of
 from spane_otel.telemetry.outcome import message_of
-from spane_otel.telemetry.severity import name_of_severity, severity_of_levelno
+from spane_otel.telemetry.severity import severity_of_levelno
 
 _OWN: Final = ("spane_otel.telemetry", "spane_otel.stores", "spane_otel.transport", "opentelemetry")
 """Loggers that speak of our own work: a record of theirs would make work that makes records."""
+
+_SEVERITY_TEXTS: Final = {"WARNING": "WARN", "CRITICAL": "FATAL"}
+"""OpenTelemetry's short names where `logging` has others (logs data model, *Displaying Severity*)."""
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -45,13 +48,12 @@ def _is_own(name: str) -> bool:
 
 
 def _translate(record: logging.LogRecord) -> LogRecord:
-    severity = severity_of_levelno(record.levelno)
     return LogRecord(
         timestamp=int(record.created * 1_000_000_000),
         observed_timestamp=time_ns(),
         context=context_api.get_current(),
-        severity_text=name_of_severity(severity) if record.levelno % 10 == 0 else record.levelname,
-        severity_number=severity,
+        severity_text=_SEVERITY_TEXTS.get(record.levelname, record.levelname),
+        severity_number=severity_of_levelno(record.levelno),
         body=_message(record),
         attributes=_attributes(record),
     )

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as context_api
 from opentelemetry import trace
@@ -16,13 +16,15 @@ from spane_otel.ids import new_process_id
 from spane_otel.stores.protocols import TelemetrySink
 from spane_otel.telemetry.attachment import attached_logs, attached_spans
 from spane_otel.telemetry.delivery import Pace
-from spane_otel.telemetry.forward_target import ForwardTarget
 from spane_otel.telemetry.log_handler import ExecutionLogHandler
 from spane_otel.telemetry.processor import DurableLogRecordProcessor, DurableSpanProcessor
 from spane_otel.telemetry.providers import logger_provider, tracer_provider
 from spane_otel.telemetry.severity import name_of_severity, severity_of_level
 from spane_otel.telemetry.worker import Worker
 from spane_otel.version import __version__
+
+if TYPE_CHECKING:
+    from spane_otel.telemetry.forward_target import ForwardTarget
 
 SCOPE_NAME: Final = "spane_otel"
 """The instrumentation scope of executions, nodes and `log`."""
@@ -49,7 +51,7 @@ class Pipeline:
         self._pace: Final = pace
         self.worker = Worker(open_sink, process_id or new_process_id(), pace=pace)
         """Another one after a fork."""
-        self._targets: Final = [ForwardTarget(url) for url in forward]
+        self._targets: Final = _targets(forward)
         provider = tracer_provider(service_name)
         self._loggers: Final = logger_provider(provider.resource)
         self._spans: Final = attached_spans(provider)
@@ -113,6 +115,15 @@ class Pipeline:
         self.worker = Worker(self._open_sink, new_process_id(), pace=self._pace, born_ns=time.time_ns())
         self._span_processor.worker = self.worker
         self._log_processor.worker = self.worker
+
+
+def _targets(urls: Iterable[str]) -> "list[ForwardTarget]":
+    urls = list(urls)
+    if not urls:
+        return []
+    from spane_otel.telemetry.forward_target import ForwardTarget  # noqa: PLC0415 - exporters load when needed
+
+    return [ForwardTarget(url) for url in urls]
 
 
 def _has_handler_of_the_sdk() -> bool:

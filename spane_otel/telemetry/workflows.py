@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, overload
 
 from spane_otel.telemetry.decoration import Record, checked, decorate, name_of
-from spane_otel.telemetry.execution import Execution
+from spane_otel.telemetry.executions import Execution
 
 P = ParamSpec("P")
 R = TypeVar("R")
