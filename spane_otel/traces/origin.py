@@ -100,7 +100,7 @@ def find_origin(tree: Tree) -> Origin | None:
     )
 
 
-def _turn(row: TreeRow) -> tuple[NodeTurn, int] | None:
+def read_turn(row: TreeRow) -> tuple[NodeTurn, int] | None:
     """Return which turn of which node a span is, and its attempt; None for what is not a node's own span."""
     span = row.span
     if span is None or span.node_id is None or f'"{NODE_ATTEMPT}"' not in span.attributes.text:
@@ -116,7 +116,7 @@ def _recovered(tree: Tree) -> set[int]:
     completed: dict[NodeTurn, int] = {}
     failed: dict[int, tuple[NodeTurn, int]] = {}
     for index, row in enumerate(tree.rows):
-        turn = _turn(row)
+        turn = read_turn(row)
         if turn is None or row.span is None:
             continue
         if row.span.state == "completed":

@@ -1,24 +1,25 @@
 """The rows of a timeline: what a page draws, worked out once, for the template and for the module that draws."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from msgspec import Struct, field
 
+from spane_otel.clock import SECOND
 from spane_otel.mapping import NODE_ATTEMPT, NODE_ITERATION, WORKFLOW_ID, WORKFLOW_VERSION_LABEL
-from spane_otel.records import Log, Span, Trace
-from spane_otel.traces.origin import Origin, failed_leaves, is_failed, read_failure
+from spane_otel.records import Log, Span, SpanState, Trace
+from spane_otel.traces.marks import Mark, log_marks, span_marks
+from spane_otel.traces.origin import NodeTurn, Origin, failed_leaves, is_failed, read_failure, read_turn
+from spane_otel.traces.services import Services
 from spane_otel.traces.tree import NO_PARENT, Tree, TreeRow
 from spane_otel.traces.visible import visible_line
 from spane_otel.traces.wording import count, counted, duration, offset
 
 RowKind = Literal["execution", "node", "span", "missing"]
-MarkKind = Literal["debug", "info", "event", "warning", "error"]
 
 EN_DASH: Final = "\N{EN DASH}"
 """A duration that does not exist."""
-MARKS_PER_ROW: Final = 60
-UNFOLDED_ROWS: Final = 120
+UNFOLDED_ROWS: Final = 60
 """Up to this many rows a tree is shown open; beyond, quiet branches start closed."""
 QUIET_BRANCH: Final = 6
 """A closed branch hides at least this many rows."""
@@ -80,7 +81,7 @@ class Row(Struct, omit_defaults=True):
     """How many failures began inside."""
     label: str = ""
     """The text beside the bar."""
-    marks: list[tuple[int, MarkKind]] = field(default_factory=list)
+    marks: list[Mark] = field(default_factory=list)
     sub: bool = False
     """An execution inside another one."""
     execution_id: str | None = None
@@ -119,20 +120,22 @@ def build_rows(
 ) -> Rows:
     """Return the timeline of `trace`; `execution_id` is the execution whose page it is, if it is one's."""
     base_ns = min((row.start_ns for row in tree.rows), default=now_ns)
-    live = any(row.span is not None and row.span.state in ("running", "abandoned") for row in tree.rows)
-    running = any(row.span is not None and row.span.state == "running" for row in tree.rows)
-    latest = max((_latest(row) for row in tree.rows), default=now_ns)
-    end_ns = max(latest, now_ns) if live else latest
+    states = {row.span.state for row in tree.rows if row.span is not None}
+    end_ns = _end_of_axis(tree, base_ns, now_ns, states)
     leaves = set(failed_leaves(tree))
     inside = _failures_inside(tree, leaves)
-    services = _Services(trace)
-    marks = _log_marks(logs, base_ns)
+    services = Services(trace.resources)
+    marks = log_marks(logs, base_ns)
+    retried = retried_rows(tree)
     rows: list[Row] = []
     for index, tree_row in enumerate(tree.rows):
-        row = _placeholder(tree_row, base_ns) if tree_row.span is None else _row(tree, index, base_ns, execution_id)
+        if tree_row.span is None:
+            row = _placeholder(tree_row, base_ns)
+        else:
+            row = _row(tree, index, base_ns, execution_id, retried=index in retried)
         if tree_row.span is not None:
             row.service = services.index(tree_row.span)
-            row.marks = _marks(tree_row.span, base_ns, marks)
+            row.marks = span_marks(tree_row.span, base_ns, marks)
             row.origin = index in leaves
             row.inherited = is_failed(tree_row.span) and not row.origin
             row.label = _label(row, tree_row.span)
@@ -144,12 +147,26 @@ def build_rows(
         base_ns=str(base_ns),
         length=max(end_ns - base_ns, 1),
         now=now_ns - base_ns,
-        live=running,
+        live="running" in states,
         services=services.names,
         rows=rows,
         broke=origin.time_ns - base_ns if origin else None,
         origin=rows[origin.row].key if origin else None,
     )
+
+
+def _end_of_axis(tree: Tree, base_ns: int, now_ns: int, states: set[SpanState]) -> int:
+    """Return where the axis ends: at the last thing known, at the present while something runs.
+
+    After the last heartbeat of an abandoned trace half of what was seen is added at most, or hours of silence would
+    leave no room for what happened.
+    """
+    latest = max((_latest(row) for row in tree.rows), default=now_ns)
+    if "running" in states:
+        return max(latest, now_ns)
+    if "abandoned" in states:
+        return max(latest, min(now_ns, latest + max((latest - base_ns) // 2, SECOND)))
+    return latest
 
 
 def row_key(span: Span, *, duplicate: bool) -> str:
@@ -182,7 +199,7 @@ def _placeholder(row: TreeRow, base_ns: int) -> Row:
     )
 
 
-def _row(tree: Tree, index: int, base_ns: int, execution_id: str | None) -> Row:
+def _row(tree: Tree, index: int, base_ns: int, execution_id: str | None, *, retried: bool) -> Row:
     tree_row = tree.rows[index]
     span = tree_row.span
     if span is None:
@@ -204,7 +221,7 @@ def _row(tree: Tree, index: int, base_ns: int, execution_id: str | None) -> Row:
         children=tree_row.children,
         below=tree_row.descendants,
         detail=visible_line(_detail(span, kind), 120),
-        tags=_tags(tree_row, span, kind),
+        tags=_tags(tree_row, span, kind, retried=retried),
         duration=_duration(span),
     )
     if kind == "execution":
@@ -233,6 +250,16 @@ def _turn(span: Span) -> tuple[Any, Any] | None:
     return span.attributes.get(NODE_ITERATION), span.attributes.get(NODE_ATTEMPT)
 
 
+def retried_rows(tree: Tree) -> set[int]:
+    """Return the rows of nodes' attempts that are not the only one."""
+    attempts: dict[NodeTurn, list[int]] = {}
+    for index, row in enumerate(tree.rows):
+        turn = read_turn(row)
+        if turn is not None:
+            attempts.setdefault(turn[0], []).append(index)
+    return {index for indexes in attempts.values() if len(indexes) > 1 for index in indexes}
+
+
 def _detail(span: Span, kind: RowKind) -> str:
     text = span.attributes.text
     if kind == "execution":
@@ -246,13 +273,13 @@ def _detail(span: Span, kind: RowKind) -> str:
     return ""
 
 
-def _tags(row: TreeRow, span: Span, kind: RowKind) -> list[str]:
+def _tags(row: TreeRow, span: Span, kind: RowKind, *, retried: bool) -> list[str]:
     tags = []
     if kind == "node" and (turn := _turn(span)) is not None:
         iteration, attempt = turn
         if isinstance(iteration, int) and iteration > 0:
             tags.append(f"iteration {iteration}")
-        if isinstance(attempt, int) and (attempt > 1 or is_failed(span)):
+        if isinstance(attempt, int) and (attempt > 1 or retried):
             tags.append(f"attempt {attempt}")
     if row.duplicate_id:
         tags.append("duplicate id")
@@ -293,60 +320,6 @@ def _failures_inside(tree: Tree, leaves: set[int]) -> list[int]:
         if parent != NO_PARENT:
             inside[parent] += inside[index] + (index in leaves)
     return inside
-
-
-class _Services:
-    """Names of services in the order of their first use."""
-
-    def __init__(self, trace: Trace) -> None:
-        self.names: list[str] = []
-        self._resources = trace.resources
-        self._by_resource: dict[int, int] = {}
-
-    def index(self, span: Span) -> int:
-        known = self._by_resource.get(span.resource)
-        if known is None:
-            name = service_name(self._resources, span.resource)
-            if name not in self.names:
-                self.names.append(name)
-            known = self._by_resource[span.resource] = self.names.index(name)
-        return known
-
-
-def service_name(resources: Sequence[Any], index: int) -> str:
-    """Return the service of a resource, `unknown_service` where it does not say."""
-    value = resources[index].attributes.get("service.name") if index < len(resources) else None
-    return visible_line(value, 120) if isinstance(value, str) and value else "unknown_service"
-
-
-def _log_marks(logs: Iterable[Log], base_ns: int) -> dict[tuple[str, str], list[tuple[int, MarkKind]]]:
-    marks: dict[tuple[str, str], list[tuple[int, MarkKind]]] = {}
-    for log in logs:
-        if log.trace_id is not None and log.span_id is not None:
-            marks.setdefault((log.trace_id, log.span_id), []).append((log.time_ns - base_ns, mark_kind(log)))
-    return marks
-
-
-def mark_kind(log: Log) -> MarkKind:
-    """Return which mark stands for a log record."""
-    match log.level:
-        case "error" | "fatal":
-            return "error"
-        case "warn":
-            return "warning"
-        case "trace" | "debug":
-            return "debug"
-        case _:
-            return "info"
-
-
-def _marks(
-    span: Span, base_ns: int, logs: dict[tuple[str, str], list[tuple[int, MarkKind]]]
-) -> list[tuple[int, MarkKind]]:
-    marks = list(logs.get((span.trace_id, span.span_id), ()))
-    if span.events.text != "[]":
-        marks.extend((int(event.get("time_ns") or 0) - base_ns, "event") for event in span.events)
-    return sorted(marks)[:MARKS_PER_ROW]
 
 
 def _close_quiet_branches(rows: list[Row]) -> None:

@@ -7,8 +7,9 @@ from msgspec import Struct
 
 from spane_otel.records import Log, Span
 from spane_otel.server.ui.reading import View
-from spane_otel.traces.origin import Frame, is_failed
-from spane_otel.traces.rows import Row, service_name
+from spane_otel.traces.origin import Frame, failed_leaves
+from spane_otel.traces.rows import Row
+from spane_otel.traces.services import service_name
 from spane_otel.traces.wording import counted, offset
 
 _TYPED: Final = re.compile(r"(?P<type>[A-Za-z_][\w.]{0,120}(?:Error|Exception|Exit|Interrupt|Warning|Group))(?:: |$)")
@@ -76,7 +77,7 @@ def find_wrong(view: View) -> Wrong | None:
     rows = view.timeline.rows
     path = origin.path[1:] if len(origin.path) > 1 else origin.path
     when = offset(origin.time_ns - int(view.timeline.base_ns), view.timeline.length)
-    nth = f"first of {counted(origin.failures, 'error')} · " if origin.failures > 1 else ""
+    nth = f"first of {counted(origin.failures, 'failure')} · " if origin.failures > 1 else ""
     return Wrong(
         error=error,
         place=f"{nth}{when}",
@@ -136,12 +137,8 @@ def explain_missing_result(view: View) -> str:
 
 
 def failed_keys(view: View) -> list[str]:
-    """Return the rows of failed spans, in the order of the tree."""
-    return [
-        row.key
-        for row, tree_row in zip(view.timeline.rows, view.tree.rows, strict=True)
-        if tree_row.span is not None and is_failed(tree_row.span)
-    ]
+    """Return the rows in which a failure began, in the order of the tree."""
+    return [view.timeline.rows[index].key for index in failed_leaves(view.tree)]
 
 
 def measure(view: View) -> dict[str, int | bool | None]:

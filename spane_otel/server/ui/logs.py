@@ -9,7 +9,8 @@ from spane_otel.clock import SECOND
 from spane_otel.records import Log
 from spane_otel.server.ui.attributes import Attribute, read_items, show_attributes, show_values
 from spane_otel.server.ui.reading import View
-from spane_otel.traces.rows import mark_kind, service_name
+from spane_otel.traces.marks import mark_kind
+from spane_otel.traces.services import service_name
 from spane_otel.traces.tree import SpanKey
 
 GAP_SECONDS: Final = 1

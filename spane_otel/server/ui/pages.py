@@ -30,7 +30,7 @@ from spane_otel.server.ui.panel import make_panel
 from spane_otel.server.ui.payload import show_payload
 from spane_otel.server.ui.reading import View, read_execution, read_trace
 from spane_otel.server.ui.window import first_window, island
-from spane_otel.traces.rows import mark_kind
+from spane_otel.traces.marks import mark_kind
 
 _log: Final = logging.getLogger(__name__)
 

@@ -8,7 +8,8 @@ from spane_otel.records import Log, Resource, Scope, Span
 from spane_otel.server.ui.attributes import Attribute, read_items, show_attributes, show_values
 from spane_otel.server.ui.reading import View
 from spane_otel.traces.origin import Failure, Frame, is_failed, own_frame, read_failure, read_stack
-from spane_otel.traces.rows import Row, service_name
+from spane_otel.traces.rows import Row
+from spane_otel.traces.services import service_name
 
 LOGS_SHOWN: Final = 50
 

@@ -3,24 +3,21 @@
 import { element, icon, place } from "./dom.js";
 import { offset } from "./wording.js";
 
-const LEAST_TICKS = 5;
-const TICK_WIDTH = 96;
-const UNITS = [["ns", 1], ["µs", 1e3], ["ms", 1e6], ["s", 1e9], ["min", 60e9], ["h", 3600e9], ["d", 86400e9]];
+const MOST_TICKS = 9;
+const TICK_WIDTH = 72;
+/** Name, nanoseconds, and from how many of it on an axis is written in it. */
+const UNITS = [["ns", 1, 0], ["µs", 1e3, 1], ["ms", 1e6, 1], ["s", 1e9, 1], ["min", 60e9, 5], ["h", 3600e9, 5], ["d", 86400e9, 5]];
 
-/** Return the distance of ticks: 1, 2 or 5 × 10ⁿ of one unit, between five and nine of them. */
+/** Return the distance of ticks: 1, 2 or 5 × 10ⁿ of one unit, at most nine of them, and the unit. */
 export function tickStep(length, width) {
-  const most = Math.max(LEAST_TICKS, Math.min(9, Math.floor(width / TICK_WIDTH)));
-  const unit = unitOf(length / LEAST_TICKS);
-  for (let power = 1; ; power *= 10) {
+  const most = Math.max(4, Math.min(MOST_TICKS, Math.floor(width / TICK_WIDTH)));
+  const unit = UNITS.findLast(([, ns, least]) => ns * least <= length) ?? UNITS[0];
+  for (let power = unit[1] === 1 ? 1 : 0.01; ; power *= 10) {
     for (const factor of [1, 2, 5]) {
       const step = factor * power * unit[1];
       if (length / step <= most) return [step, unit];
     }
   }
-}
-
-function unitOf(ns) {
-  return UNITS.reduce((best, each) => (each[1] <= ns ? each : best), UNITS[0]);
 }
 
 export class Axis {

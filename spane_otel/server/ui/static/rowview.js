@@ -14,7 +14,8 @@ export function makeRow(row, index, position, closed) {
   lane.setAttribute("aria-hidden", "true");
   const node = element("div", `row ${row.kind} ${row.state} s${service}${flags}`, makeTree(row, closed), lane);
   node.setAttribute("role", "row");
-  node.id = row.key;
+  node.id = `row-${row.key}`; // not the address's fragment: the browser would scroll to it by itself
+  node.dataset.key = row.key;
   node.dataset.index = String(index);
   node.setAttribute("aria-level", String((row.depth ?? 0) + 1));
   node.setAttribute("aria-rowindex", String(position + 2));

@@ -41,7 +41,7 @@ export class Timeline {
     this.container.addEventListener("dblclick", (event) => this.onDoubleClick(event));
     this.container.addEventListener("focusin", (event) => {
       const node = event.target.closest?.("[role=row]");
-      if (node) this.focused = node.id;
+      if (node) this.focused = node.dataset.key;
     });
     this.container.addEventListener("pointermove", (event) => this.onPointer(event));
     this.container.addEventListener("pointerleave", () => this.axis.point(null));
@@ -61,8 +61,9 @@ export class Timeline {
     this.setModel(model.rows.length || !this.container.children.length ? model : await loadJson(partUrl("rows")));
     this.container.classList.add("windowed");
     this.layout();
-    if (!this.selectFromHash() && this.model.origin) {
-      this.select(this.model.origin, { scroll: false, open: WIDE.matches && document.querySelector(".wrong") !== null });
+    const explained = document.querySelector("#main .wrong") !== null;
+    if (!this.selectFromHash() && explained && this.model.origin) {
+      this.select(this.model.origin, { scroll: false, open: WIDE.matches });
     }
   }
 
@@ -326,7 +327,7 @@ export class Timeline {
     }
     if (event.key === "Escape" && this.root.classList.contains("with-panel")) return this.panel.close();
     const inTree = this.container.contains(document.activeElement);
-    const start = this.byKey?.get(inTree ? document.activeElement.id : this.selected);
+    const start = this.byKey?.get(inTree ? document.activeElement.dataset.key : this.selected);
     const at = this.position?.get(start);
     const target = this.targetOf(event, at, start, inTree);
     if (target === undefined) return undefined;
