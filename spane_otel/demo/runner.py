@@ -26,6 +26,7 @@ from spane_otel.demo.nodes import UNPARSABLE, Workspace
 from spane_otel.demo.pace import Pace
 from spane_otel.records import ExecutionStatus
 from spane_otel.telemetry import execution, node
+from spane_otel.version import __version__
 
 WORKFLOW: Final = "analyse_stdlib"
 SUB_WORKFLOW: Final = "parse_package"
@@ -57,7 +58,7 @@ async def run_analysis(analysis: Analysis) -> Outcome:
     execution_id = ""
     try:
         async with asyncio.timeout(analysis.deadline_s):
-            with execution(WORKFLOW, input=msgspec.to_builtins(analysis)) as run:
+            with execution(WORKFLOW, input=msgspec.to_builtins(analysis), version=__version__) as run:
                 execution_id = run.execution_id
                 with _temporary_folder() as folder:
                     run.set_result(await _analyse(analysis, Workspace(Path(folder), Pace(analysis.cpu_share))))
