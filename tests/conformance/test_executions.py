@@ -10,6 +10,7 @@ from spane_otel.errors import ExecutionExistsError, InvalidTransitionError, Inva
 from spane_otel.records import ExecutionStatus
 from spane_otel.stores.cursors import encode_cursor
 from spane_otel.stores.protocols import Store
+from tests.conformance.pages import read_pages
 from tests.conformance.subjects import Subject
 from tests.rows import batch, log, ns, root
 
@@ -243,16 +244,8 @@ async def test_executions_are_listed_newest_first_each_once_over_all_pages(store
     expected = ["new", *sorted(ids, reverse=True), "old"]
     assert [each.execution_id for each in await store.list_executions()] == expected
     for limit in (1, 3, 4, 12):
-        seen: list[str] = []
-        cursor: str | None = None
-        while True:
-            page = await store.list_executions(limit=limit, cursor=cursor)
-            assert len(page) <= limit
-            seen += [each.execution_id for each in page]
-            cursor = page.next
-            if cursor is None:
-                break
-        assert seen == expected
+        read = await read_pages(lambda cursor, limit=limit: store.list_executions(limit=limit, cursor=cursor), limit)
+        assert [each.execution_id for each in read] == expected
 
 
 async def test_a_page_is_not_disturbed_by_what_starts_meanwhile(store: Store) -> None:

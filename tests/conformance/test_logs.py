@@ -7,6 +7,7 @@ import pytest
 from spane_otel.identity import resource_row
 from spane_otel.records import Log, LogPage, Resource
 from spane_otel.stores.protocols import Store
+from tests.conformance.pages import read_pages
 from tests.rows import batch, log, ns, root, span, span_id, trace_id
 
 TRACE = trace_id("t").hex()
@@ -138,15 +139,8 @@ async def test_logs_are_paged_each_once(store: Store) -> None:
     expected = bodies(await load(store))
     assert len(expected) == 12
     for limit in (1, 5, 12):
-        seen: list[str] = []
-        cursor: str | None = None
-        while True:
-            page = await load(store, limit=limit, cursor=cursor)
-            seen += bodies(page)
-            cursor = page.next
-            if cursor is None:
-                break
-        assert seen == expected
+        read = await read_pages(lambda cursor, limit=limit: load(store, limit=limit, cursor=cursor), limit)
+        assert [each.body for each in read] == expected
 
 
 async def test_a_level_means_at_least_that(store: Store) -> None:
@@ -265,11 +259,16 @@ async def test_of_a_shared_trace_an_execution_has_its_stamped_logs_and_those_of_
             log("at the outer step", trace="t", at=3, at_span="step"),
             log("at the inner step", trace="t", at=4, at_span="inner step"),
             log("at no span", trace="t", at=5),
+            log("at the span that ends the outer's part", trace="t", at=6, at_span="inner"),
         )
     )
     assert bodies(await store.get_logs("outer")) == ["stamped outer", "at the outer step"]
-    assert bodies(await store.get_logs("inner")) == ["stamped inner", "at the inner step"]
-    assert len(await store.list_logs(trace_id=TRACE)) == 5
+    assert bodies(await store.get_logs("inner")) == [
+        "stamped inner",
+        "at the inner step",
+        "at the span that ends the outer's part",
+    ]
+    assert len(await store.list_logs(trace_id=TRACE)) == 6
 
 
 async def test_what_a_reader_changes_is_its_own(store: Store) -> None:

@@ -143,6 +143,10 @@ async def test_the_feed_tells_of_processes_that_went_silent_and_came_back(subjec
             cursor, changes = await store.poll_changes(cursor)
             seen.update(changes)
     assert Change("execution", "of q") not in seen
+    async with asyncio.timeout(10):
+        while changes:
+            await subject.wait(0.1)
+            cursor, changes = await store.poll_changes(cursor)
     await store.write(batch(heartbeats=["p"]))
     seen.clear()
     async with asyncio.timeout(10):

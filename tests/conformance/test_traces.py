@@ -6,6 +6,7 @@ import pytest
 
 from spane_otel.records import TRACE_SPAN_LIMIT, Stamp, Trace, TraceSummary
 from spane_otel.stores.protocols import Store
+from tests.conformance.pages import read_pages
 from tests.rows import batch, log, ns, root, span, span_id, trace_id
 
 ENTRY = 0x300
@@ -196,16 +197,8 @@ async def test_traces_are_listed_newest_first_each_once_over_all_pages(store: St
     order = sorted(((number // 3, trace_id(f"{number}").hex()) for number in range(9)), reverse=True)
     expected = [hex_id for _, hex_id in order]
     for limit in (1, 2, 4, 9, 100):
-        seen: list[str] = []
-        cursor: str | None = None
-        while True:
-            page = await store.list_traces(limit=limit, cursor=cursor)
-            assert len(page) <= limit
-            seen += [each.trace_id for each in page]
-            cursor = page.next
-            if cursor is None:
-                break
-        assert seen == expected
+        read = await read_pages(lambda cursor, limit=limit: store.list_traces(limit=limit, cursor=cursor), limit)
+        assert [each.trace_id for each in read] == expected
 
 
 async def test_traces_are_filtered_by_what_their_root_is(store: Store) -> None:

@@ -54,8 +54,10 @@ class InMemoryExecutionStore:
 
     May be used from any thread and event loop. Beyond `max_spans` spans or `max_logs` logs the oldest finished
     executions and traces go (`stats().trimmed` counts their spans and logs); what still runs stays, and where nothing
-    can go new rows are rejected as `store_full`. Executions without spans and logs are not bounded. A start or log time more than `accept_past_days` ago, or more than
-    24 hours ahead, is rejected as `start_out_of_window`.
+    can go new rows are rejected as `store_full`. Executions without spans and logs are not bounded.
+
+    A start or log time more than `accept_past_days` ago, or more than 24 hours ahead, is rejected as
+    `start_out_of_window`.
     """
 
     address: Final = "memory"
