@@ -42,8 +42,10 @@ __all__ = [
     "encode_value",
     "event_text",
     "link_text",
+    "object_text",
+    "own_values",
     "payload_text",
-    "read_member",
+    "says_something",
     "service_of",
 ]
 
@@ -105,24 +107,41 @@ def encode_attributes(
     encoder = encoder or _encoder(limits)
     encode = encoder.encode_attribute
     members: dict[str, str] = {}
-    spane: dict[str, Any] = {}
     beyond: set[str] = set()
     for raw_key, value in items:
         key = raw_key if type(raw_key) is str else encoder.clean_key(raw_key)
-        own = key in OWN_KEYS or key.startswith("spane.")
         if len(members) >= limits.attributes and key not in members and key not in OWN_KEYS:
             beyond.add(key[: limits.key_bytes])
             continue
         name, member = encode(key, value)
-        if name not in drop:
-            members[name] = member
-        if own:
-            read_member(spane, name, member)
-    return Attributes("{" + ",".join(members.values()) + "}", len(beyond), spane)
+        members[name] = member
+    text = object_text(members)
+    spane = own_values(members) if says_something(text) else {}
+    if not drop.isdisjoint(members):
+        text = object_text({key: member for key, member in members.items() if key not in drop})
+    return Attributes(text, len(beyond), spane)
 
 
-def read_member(spane: dict[str, Any], key: str, member: str) -> None:
-    """Set in `spane` what an attribute says, given the member that it was encoded to."""
+def object_text(members: dict[str, str]) -> str:
+    """Return the JSON text of an object, given its members by key."""
+    return "{" + ",".join(members.values()) + "}"
+
+
+def says_something(text: str) -> bool:
+    """Return whether attributes may say something to us: a scan that is much cheaper than a look at each key."""
+    return '"spane.' in text or '"service.name"' in text or '"log.record.uid"' in text
+
+
+def own_values(members: dict[str, str]) -> dict[str, Any]:
+    """Return what members say to us: the values of `spane.*`, `service.name` and `log.record.uid`."""
+    spane: dict[str, Any] = {}
+    for key, member in members.items():
+        if key in OWN_KEYS or key.startswith("spane."):
+            _read_member(spane, key, member)
+    return spane
+
+
+def _read_member(spane: dict[str, Any], key: str, member: str) -> None:
     text = member[len(quote(key)) + 1 :]
     if text[0] == '"':
         value = text[1:-1] if "\\" not in text else loads(text)
@@ -131,8 +150,6 @@ def read_member(spane: dict[str, Any], key: str, member: str) -> None:
         spane[key] = text
     elif text[0] not in "{[":
         spane[key] = loads(text)
-    else:
-        spane.pop(key, None)
 
 
 def payload_text(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from spane_otel.otlp.anyvalue import read_attribute, read_value
-from spane_otel.values import DEFAULT_LIMITS, OWN_KEYS, Limits, ValueEncoder, read_member
+from spane_otel.values import DEFAULT_LIMITS, OWN_KEYS, Limits, ValueEncoder
 
 MEMO_BYTES: Final = 8 * 1_048_576
 REMEMBERED_BYTES: Final = 256
@@ -167,20 +167,6 @@ def _read_simple(raw: bytes, key: str) -> tuple[str, Any] | None:
         if left == 5 and raw[at + 4] < 0x80 <= raw[at + 3]:
             return key, raw[at + 3] & 0x7F | raw[at + 4] << 7
     return None
-
-
-def object_text(members: dict[str, str]) -> str:
-    """Return the JSON text of an object."""
-    return "{" + ",".join(members.values()) + "}"
-
-
-def own_values(members: dict[str, str]) -> dict[str, Any]:
-    """Return what `members` say to us: the values of `spane.*`, `service.name` and `log.record.uid`."""
-    values: dict[str, Any] = {}
-    for key, member in members.items():
-        if key in OWN_KEYS or key.startswith("spane."):
-            read_member(values, key, member)
-    return values
 
 
 _free: Final[list[AttributeMemo]] = []

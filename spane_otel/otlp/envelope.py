@@ -8,9 +8,9 @@ from spane_otel import mapping
 from spane_otel.errors import TooLargeError
 from spane_otel.identity import resource_row, scope_row
 from spane_otel.otlp import wire
-from spane_otel.otlp.attributes import AttributeMemo, object_text, own_values
+from spane_otel.otlp.attributes import AttributeMemo
 from spane_otel.records import Batch, Rejection, ResourceRow, ScopeRow
-from spane_otel.values import service_of
+from spane_otel.values import object_text, own_values, service_of
 
 PROCESS_ID_CHARACTERS = 256
 

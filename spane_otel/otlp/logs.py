@@ -1,6 +1,5 @@
 """ExportLogsServiceRequest → log rows."""
 
-import re
 from struct import Struct as Packing
 from typing import Final
 
@@ -10,12 +9,11 @@ from spane_otel.errors import DecodeError
 from spane_otel.identity import content_log_id, log_trace_key, uid_log_id
 from spane_otel.ids import SPAN_ID_LENGTH, TRACE_ID_LENGTH, ZERO_TRACE_ID
 from spane_otel.otlp import wire
-from spane_otel.otlp.attributes import AttributeMemo, borrow_memo, object_text, own_values
+from spane_otel.otlp.attributes import AttributeMemo, borrow_memo
 from spane_otel.otlp.envelope import Decoded, Group, open_envelope
 from spane_otel.records import TIME_SOURCES, LogRow, Rejection
-from spane_otel.values import DEFAULT_LIMITS, INT64_MAX, Limits
+from spane_otel.values import DEFAULT_LIMITS, INT64_MAX, Limits, object_text, own_values, says_something
 
-_OWN: Final = re.compile(r'"(?:spane\.|log\.record\.uid)')
 _SPAN_ID: Final = Packing(">q")
 _TIME, _OBSERVED, _RECEIPT = (TIME_SOURCES.index(source) for source in ("time", "observed", "receipt"))
 
@@ -78,7 +76,7 @@ class _LogDecoder:
         source = _TIME if time_ns else _OBSERVED if observed_ns else _RECEIPT
         members, dropped = self.memo.members(record.attributes)
         attributes = object_text(members)
-        values = own_values(members) if _OWN.search(attributes) else {}
+        values = own_values(members) if says_something(attributes) else {}
         meaning = mapping.read_span(values) if values else mapping.NOTHING
         uid = values.get(mapping.LOG_RECORD_UID)
         names = self.memo.names

@@ -10,10 +10,10 @@ from spane_otel.derivation import inherit
 from spane_otel.errors import DecodeError
 from spane_otel.ids import SPAN_ID_LENGTH, TRACE_ID_LENGTH, ZERO_TRACE_ID
 from spane_otel.otlp import wire
-from spane_otel.otlp.attributes import AttributeMemo, borrow_memo, object_text, own_values
+from spane_otel.otlp.attributes import AttributeMemo, borrow_memo
 from spane_otel.otlp.envelope import Decoded, Group, open_envelope
 from spane_otel.records import Rejection, SpanRow
-from spane_otel.values import DEFAULT_LIMITS, INT64_MAX, Limits, event_text, link_text
+from spane_otel.values import DEFAULT_LIMITS, INT64_MAX, Limits, event_text, link_text, object_text, own_values
 
 _SPAN_ID: Final = Packing(">q")
 _ZERO_SPAN_ID: Final = bytes(SPAN_ID_LENGTH)

@@ -22,7 +22,7 @@ from tests.fuzz.otlp_requests import LOG_REQUESTS, TRACE_REQUESTS, any_otlp
 
 NOW_NS = 1_790_000_000_000_000_000
 FUZZ = settings(
-    max_examples=150,
+    max_examples=80,
     deadline=None,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
