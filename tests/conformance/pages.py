@@ -8,12 +8,15 @@ from spane_otel.records import Page
 T = TypeVar("T")
 
 
-async def read_pages(read: Callable[[str | None], Awaitable[Page[T]]], limit: int) -> list[T]:
-    """Return the items of all pages; a list that doesn't end, or a page above its limit, fails the test."""
+async def read_pages(read: Callable[..., Awaitable[Page[T]]], limit: int) -> list[T]:
+    """Return the items of all pages of `read(limit=…, cursor=…)`.
+
+    A list that doesn't end, or a page above its limit, fails the test.
+    """
     items: list[T] = []
     cursor: str | None = None
     for _ in range(100):
-        page = await read(cursor)
+        page = await read(limit=limit, cursor=cursor)
         assert len(page) <= limit
         items += page
         cursor = page.next

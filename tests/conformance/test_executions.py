@@ -244,7 +244,7 @@ async def test_executions_are_listed_newest_first_each_once_over_all_pages(store
     expected = ["new", *sorted(ids, reverse=True), "old"]
     assert [each.execution_id for each in await store.list_executions()] == expected
     for limit in (1, 3, 4, 12):
-        read = await read_pages(lambda cursor, limit=limit: store.list_executions(limit=limit, cursor=cursor), limit)
+        read = await read_pages(store.list_executions, limit)
         assert [each.execution_id for each in read] == expected
 
 

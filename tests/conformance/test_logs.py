@@ -1,5 +1,6 @@
 """Logs: their identity, order, filters and pages, and whose they are."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -139,7 +140,7 @@ async def test_logs_are_paged_each_once(store: Store) -> None:
     expected = bodies(await load(store))
     assert len(expected) == 12
     for limit in (1, 5, 12):
-        read = await read_pages(lambda cursor, limit=limit: load(store, limit=limit, cursor=cursor), limit)
+        read = await read_pages(partial(load, store), limit)
         assert [each.body for each in read] == expected
 
 

@@ -197,7 +197,7 @@ async def test_traces_are_listed_newest_first_each_once_over_all_pages(store: St
     order = sorted(((number // 3, trace_id(f"{number}").hex()) for number in range(9)), reverse=True)
     expected = [hex_id for _, hex_id in order]
     for limit in (1, 2, 4, 9, 100):
-        read = await read_pages(lambda cursor, limit=limit: store.list_traces(limit=limit, cursor=cursor), limit)
+        read = await read_pages(store.list_traces, limit)
         assert [each.trace_id for each in read] == expected
 
 
