@@ -171,11 +171,38 @@ def test_a_folder_that_holds_something_else_is_left_alone(folder: Path) -> None:
 
 
 def test_an_initdb_that_was_killed_is_made_good(folder: Path) -> None:
-    partial = folder / "postgres.partial"
+    partial = folder / "postgres.partial-1"
     (partial / "base").mkdir(parents=True)
     with EmbeddedPostgres(folder, settings=FAST_SETTINGS) as server:
         assert run_in_thread(fetch(server.url, "SELECT 1")) == 1
     assert not partial.exists()
+
+
+def test_a_server_can_be_started_again_after_a_stop(folder: Path) -> None:
+    server = EmbeddedPostgres(folder, settings=FAST_SETTINGS)
+    for _ in range(2):
+        assert run_in_thread(fetch(server.start(), "SELECT 1")) == 1
+        server.stop()
+
+
+@root_only
+def test_a_folder_of_another_user_in_its_place_is_refused(folder: Path) -> None:
+    """Neither taken over nor given away: its owner and its mode stay."""
+    (folder / "postgres").mkdir(mode=0o750)
+    with pytest.raises(ConfigurationError, match="belongs to user id 0"):
+        EmbeddedPostgres(folder).start()
+    assert stat.S_IMODE((folder / "postgres").stat().st_mode) == 0o750
+
+
+@root_only
+def test_an_ordinary_user_is_told_that_the_data_is_somebody_elses(folder: Path, packages: Path) -> None:
+    (folder / "postgres").mkdir(mode=0o700)
+    folder.chmod(0o777)
+    owner = start_owner(packages, str(folder), uid=NOBODY)
+    errors = owner.communicate()[1]
+    assert owner.returncode == 1
+    assert errors.startswith("ConfigurationError: ")
+    assert "belongs to user id 0" in errors
 
 
 @root_only

@@ -59,13 +59,12 @@ def make_cluster(cluster: Path, account: Account, binaries: Path, *, sync: bool)
         StoreUnavailableError: initdb failed.
 
     """
-    if (cluster / "PG_VERSION").is_file() or (cluster.is_dir() and any(cluster.iterdir())):
+    if cluster.exists():
         _check_cluster(cluster, account, binaries)
         return
-    partial = cluster.with_name(f"{cluster.name}.partial")
-    if partial.exists():
-        shutil.rmtree(partial)  # its initdb was killed
-    partial.mkdir(mode=0o700)
+    for killed in cluster.parent.glob(f"{cluster.name}.partial-*"):
+        shutil.rmtree(killed)
+    partial = Path(tempfile.mkdtemp(prefix=f"{cluster.name}.partial-", dir=cluster.parent))
     if account.switch:
         os.chown(partial, account.uid, account.gid)
     command = [

@@ -3,6 +3,7 @@
 import fcntl
 import logging
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -47,12 +48,21 @@ _LONGEST_PAUSE: Final = 30.0
 
 
 def default_data_dir() -> Path:
-    """Return where data goes when nobody says: root's below /var/lib, else the user's own data folder."""
+    """Return where data goes when nobody says: root's below /var/lib, else the user's own data folder.
+
+    Raises:
+        ConfigurationError: the user has no home.
+
+    """
     if os.geteuid() == 0:
         return Path("/var/lib/spane-otel")
     base = os.environ.get("XDG_DATA_HOME", "")
-    # The XDG base directory specification: a relative path is to be ignored.
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".local" / "share") / "spane-otel"
+    if Path(base).is_absolute():  # the XDG base directory specification: a relative path is to be ignored
+        return Path(base) / "spane-otel"
+    try:
+        return Path.home() / ".local" / "share" / "spane-otel"
+    except RuntimeError as error:
+        raise ConfigurationError("this user has no home folder: give a --data-dir") from error
 
 
 class EmbeddedPostgres:
@@ -102,7 +112,7 @@ class EmbeddedPostgres:
             StoreUnavailableError: another process owns the folder, or PostgreSQL does not start.
 
         """
-        if self._process is not None:
+        if self._watcher is not None:
             return self.url
         self._stopping.clear()
         self._account = server_account()
@@ -131,14 +141,16 @@ class EmbeddedPostgres:
 
     def _release(self) -> None:
         """Leave nothing running and nothing locked."""
-        if self._process is not None:
-            self._end(self._process)
-            self._process = None
-        if self._lock is not None:
+        process, self._process = self._process, None
+        try:
+            if process is not None:
+                self._end(process)
             if self._socket_folder not in (self.cluster, Path()):
-                self._socket_folder.rmdir()
-            os.close(self._lock)
-            self._lock = None
+                shutil.rmtree(self._socket_folder, ignore_errors=True)
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
 
     def _launch(self) -> None:
         """Start the server process and wait until it is ready, after stopping what a killed owner left."""
