@@ -129,7 +129,8 @@ def main() -> None:
     parser.add_argument("--database-url", help="a server on this machine; default: a temporary embedded one")
     options = parser.parse_args()
     with database.open_database(options.database_url) as url:
-        print(f"PostgreSQL {database.describe_server(url)}; {os.cpu_count()} cores")
+        print(f"PostgreSQL {database.describe_server(url)}")
+        print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} before: what else runs lowers the rates")
         service = measure_service(url, options)
         copy = measure_copy(url, options)
     print(f"median of {options.rounds} rounds of {options.spans:,} spans, load generator excluded:")
