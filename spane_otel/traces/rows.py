@@ -347,7 +347,7 @@ def _sentence(row: Row, total: int) -> str:
     parts = [row.name, "sub-execution" if row.sub else row.kind, *row.tags, state]
     if row.duration not in ("", "?", EN_DASH):
         parts.append(f"{row.duration.replace('≥', 'at least')} from {offset(row.start, total).removeprefix('+')}")
-    if row.label:
+    if row.label and row.label not in parts:
         parts.append(row.label)
     if row.failures:
         parts.append(f"{counted(row.failures, 'failure')} inside")
