@@ -107,7 +107,7 @@ async def test_nothing_is_missed_while_many_write(store: Store) -> None:
     await reader
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "!", "WzFd", "WyJhIiwiYiIsImMiXQ"])
-async def test_a_cursor_that_is_not_ours_is_refused(store: Store, cursor: str) -> None:
-    with pytest.raises(InvalidValueError):
-        await store.poll_changes(cursor)
+async def test_a_cursor_that_is_not_ours_is_refused(store: Store) -> None:
+    for cursor in ("", "x", "!", "WzFd", "WyJhIiwiYiIsImMiXQ"):
+        with pytest.raises(InvalidValueError):
+            await store.poll_changes(cursor)

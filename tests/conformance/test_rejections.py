@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import pytest
-
 from spane_otel.records import LogRow, SpanRow, Stamp
 from spane_otel.stores.admission import DAY, INVALID_VALUE, OUT_OF_WINDOW
 from spane_otel.stores.protocols import Store
@@ -101,31 +99,27 @@ async def test_a_rejected_root_makes_no_execution(store: Store) -> None:
     assert [each.execution_id for each in await store.list_executions()] == ["good"]
 
 
-@pytest.mark.parametrize("hours", [-14 * 24 - 1, 25, -(10**6), 10**6])
-async def test_a_start_outside_the_window_is_rejected(subject: Subject, hours: int) -> None:
+async def test_a_time_outside_the_window_is_rejected(subject: Subject) -> None:
     """Accepted are starts from 14 days back to 24 hours ahead; a log's time is its start."""
-    store = subject.store
-    there = subject.now_ns() + hours * DAY // 24
-    result = await store.write(
-        batch(
-            span("outside", start_ns=there, end_ns=there + 1),
-            span("inside"),
-            log("outside", time_ns=there, trace="t"),
-            log("inside", trace="t"),
+    now_ns = subject.now_ns()
+    hour = DAY // 24
+    times = (now_ns - 14 * DAY - hour, now_ns + 25 * hour, 0, 2**63, -(2**63) - 1, 2**80)
+    for number, there in enumerate(times):
+        result = await subject.store.write(
+            batch(
+                span("outside", start_ns=there, end_ns=now_ns),
+                span(f"inside {number}"),
+                log("outside", time_ns=there, trace="t"),
+                log(f"inside {number}", trace="t"),
+            )
         )
-    )
-    assert {(each.signal, each.index, each.reason) for each in result.rejected} == {
-        ("spans", 0, OUT_OF_WINDOW),
-        ("logs", 0, OUT_OF_WINDOW),
-    }
-    assert (result.spans_stored, result.logs_stored) == (1, 1)
-    assert (await store.stats()).spans == 1
-
-
-@pytest.mark.parametrize("start_ns", [0, 2**63, -(2**63) - 1])
-async def test_a_time_that_no_clock_shows_is_rejected(store: Store, start_ns: int) -> None:
-    result = await store.write(batch(span("a", start_ns=start_ns), span("b")))
-    assert [(each.index, each.reason) for each in result.rejected] == [(0, OUT_OF_WINDOW)]
+        assert {(each.signal, each.index, each.reason) for each in result.rejected} == {
+            ("spans", 0, OUT_OF_WINDOW),
+            ("logs", 0, OUT_OF_WINDOW),
+        }
+        assert (result.spans_stored, result.logs_stored) == (1, 1)
+    stats = await subject.store.stats()
+    assert (stats.spans, stats.logs) == (len(times), len(times))
 
 
 async def test_days_that_no_span_has_touched_yet_are_accepted(subject: Subject) -> None:

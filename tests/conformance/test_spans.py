@@ -125,9 +125,8 @@ async def test_every_kind_and_status_has_its_word(store: Store) -> None:
     assert tuple(each.status for each in (await load(store, trace_id("u").hex())).spans) == SPAN_STATUSES
 
 
-@pytest.mark.parametrize(
-    ("columns", "state"),
-    [
+async def test_a_spans_state_is_derived_when_read(store: Store) -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"end": 1}, "completed"),
         ({"end": 1, "status": 2}, "failed"),
         ({"end": 1, "state": "cancelled"}, "cancelled"),
@@ -136,12 +135,10 @@ async def test_every_kind_and_status_has_its_word(store: Store) -> None:
         ({"end": None, "status": 2}, "failed"),
         ({"end": None, "process_id": "p"}, "running"),
         ({"end": None, "state": "running"}, "running"),
-    ],
-    ids=repr,
-)
-async def test_a_spans_state_is_derived_when_read(store: Store, columns: dict[str, Any], state: str) -> None:
-    await store.write(batch(span("a", **columns), heartbeats=["p"]))
-    assert (await load_span(store)).state == state
+    ]
+    rows = [span(f"{number}", seq=number, **columns) for number, (columns, _) in enumerate(cases)]
+    await store.write(batch(*rows, heartbeats=["p"]))
+    assert [each.state for each in (await load(store)).spans] == [state for _, state in cases]
 
 
 async def test_an_end_before_the_start_is_kept_raw(store: Store) -> None:
@@ -169,32 +166,27 @@ async def test_an_end_replaces_its_announcement(store: Store) -> None:
     assert read.attributes == {"v": 2}
 
 
-@pytest.mark.parametrize(
-    ("greater", "lesser"),
-    [
-        ({"end": 3}, {"end": None, "revision": 9}),
-        ({"end": 3}, {"end": 2, "revision": 9}),
-        ({"end": 3, "revision": 2}, {"end": 3, "revision": 1}),
-        ({"end": None, "revision": 2}, {"end": None, "revision": 1}),
-        ({"end_ns": 0}, {"end": None, "revision": 9}),
-        ({"end_ns": -5}, {"end": None, "revision": 9}),
-    ],
-    ids=["ended over open", "later end", "revision of equal ends", "revision of open", "end at 0", "end before 1970"],
-)
-async def test_the_greater_version_holds_in_either_order_and_in_one_batch(
-    store: Store, greater: dict[str, Any], lesser: dict[str, Any]
-) -> None:
-    winner = {"name": "winner", "attributes": '{"v":"winner"}', **greater}
-    loser = {"name": "loser", "attributes": '{"v":"loser"}', **lesser}
-    await store.write(batch(span("a", trace="1", **winner)))
-    await store.write(batch(span("a", trace="1", **loser)))
-    await store.write(batch(span("a", trace="2", **loser)))
-    await store.write(batch(span("a", trace="2", **winner)))
-    await store.write(batch(span("a", trace="3", **loser), span("a", trace="3", **winner)))
-    await store.write(batch(span("a", trace="4", **winner), span("a", trace="4", **loser)))
-    for trace in "1234":
-        spans = (await load(store, trace_id(trace).hex())).spans
-        assert [(each.name, each.attributes["v"]) for each in spans] == [("winner", "winner")]
+async def test_the_greater_version_holds_in_either_order_and_in_one_batch(store: Store) -> None:
+    cases: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+        "ended over open": ({"end": 3}, {"end": None, "revision": 9}),
+        "the later end": ({"end": 3}, {"end": 2, "revision": 9}),
+        "the revision of equal ends": ({"end": 3, "revision": 2}, {"end": 3, "revision": 1}),
+        "the revision of open ones": ({"end": None, "revision": 2}, {"end": None, "revision": 1}),
+        "an end at 0": ({"end_ns": 0}, {"end": None, "revision": 9}),
+        "an end before 1970": ({"end_ns": -5}, {"end": None, "revision": 9}),
+    }
+    for case, (greater, lesser) in cases.items():
+        winner = {"name": "winner", "attributes": '{"v":"winner"}', **greater}
+        loser = {"name": "loser", "attributes": '{"v":"loser"}', **lesser}
+        traces = [f"{case} {number}" for number in range(4)]
+        await store.write(batch(span("a", trace=traces[0], **winner)))
+        await store.write(batch(span("a", trace=traces[0], **loser), span("a", trace=traces[1], **loser)))
+        await store.write(batch(span("a", trace=traces[1], **winner)))
+        await store.write(batch(span("a", trace=traces[2], **loser), span("a", trace=traces[2], **winner)))
+        await store.write(batch(span("a", trace=traces[3], **winner), span("a", trace=traces[3], **loser)))
+        for trace in traces:
+            spans = (await load(store, trace_id(trace).hex())).spans
+            assert [(each.name, each.attributes["v"]) for each in spans] == [("winner", "winner")], trace
 
 
 async def test_of_equal_versions_the_first_stored_holds(store: Store) -> None:
