@@ -34,6 +34,51 @@ def attributes_of(row: SpanRow) -> dict[str, Any]:
     return read
 
 
+def test_every_field_of_a_span_arrives() -> None:
+    """Each field differs from its default and from every other, so that none can stand for another."""
+    row = only_row(
+        traces(
+            span(
+                trace_state="a=b",
+                parent_span_id=b"\0" * 7 + b"\7",
+                flags=2**32 - 1,
+                kind=3,
+                attributes=[number("k", 1)],
+                dropped_attributes_count=11,
+                events=[Span.Event(time_unix_nano=2**64 - 1, name="e", dropped_attributes_count=12)],
+                dropped_events_count=13,
+                links=[
+                    Span.Link(
+                        trace_id=TRACE_ID, span_id=SPAN_ID, trace_state="c=d", flags=14, dropped_attributes_count=15
+                    )
+                ],
+                dropped_links_count=16,
+                status=Status(message="m", code=2),  # type: ignore[arg-type]  # the stubs want the enum
+            ),
+            resource=[text("service.name", "shop")],
+        )
+    )
+    assert (row.trace_id, row.span_id, row.parent_id) == (TRACE_ID, -(2**63) + 1, 7)
+    assert (row.name, row.service, row.trace_state, row.kind, row.flags) == ("work", "shop", "a=b", 3, 2**32 - 1)
+    assert (row.start_ns, row.end_ns, row.status, row.status_message) == (START_NS, START_NS + 5, 2, "m")
+    assert row.attributes == '{"k":1}'
+    assert (row.dropped_attributes_count, row.dropped_events_count, row.dropped_links_count) == (11, 13, 16)
+    assert json.loads(row.events or "") == [
+        {"name": "e", "time_ns": str(2**64 - 1), "attributes": {}, "dropped_attributes_count": 12}
+    ]
+    assert json.loads(row.links or "") == [
+        {
+            "trace_id": TRACE_ID.hex(),
+            "span_id": SPAN_ID.hex(),
+            "trace_state": "c=d",
+            "flags": 14,
+            "attributes": {},
+            "dropped_attributes_count": 15,
+        }
+    ]
+    assert (row.state, row.execution_id, row.process_id, row.revision, row.stamp) == (None, None, None, 0, None)
+
+
 def test_an_empty_request_holds_nothing() -> None:
     """No bytes are a valid request, an empty one."""
     assert decode(b"") == Decoded()
