@@ -75,11 +75,12 @@ def read_span(values: Mapping[str, Any]) -> SpanMeaning:
 def _read_stamp(values: Mapping[str, Any]) -> Stamp:
     version = values.get(WORKFLOW_VERSION)
     label = _text(values.get(WORKFLOW_VERSION_LABEL))
+    workflow = _text(values.get(WORKFLOW_ID))
     parent = _text(values.get(EXECUTION_PARENT_ID))
     root = _text(values.get(EXECUTION_ROOT_ID))
     depth = _integer(values.get(EXECUTION_DEPTH))
     return Stamp(
-        workflow_id=_text(values.get(WORKFLOW_ID)),
+        workflow_id=bounded_execution_id(workflow) if workflow else None,  # an index key, as the others
         workflow_version=_small(_integer(version)),
         version_label=label or _text(version),  # a string in `version` counts as the label
         parent_execution_id=bounded_execution_id(parent) if parent else None,

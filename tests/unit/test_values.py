@@ -450,3 +450,15 @@ def test_small_limits_hold_for_every_kind_of_value() -> None:
         "l": '["ab…[truncated 6 bytes]',
         "b": "YWJj…[truncated 4 bytes]",
     }
+
+
+def test_ids_that_go_into_indexes_are_bounded() -> None:
+    """A workflow's name of 60,000 characters must not cost its span: a B-tree entry ends at 2,704 bytes."""
+    long = "".join(chr(0x4E00 + number % 20_000) for number in range(20_000))
+    keys = (mapping.EXECUTION_ID, mapping.WORKFLOW_ID, mapping.EXECUTION_PARENT_ID, mapping.EXECUTION_ROOT_ID)
+    meaning = mapping.read_span(encode_attributes([(key, long) for key in keys]).spane)
+    assert meaning.stamp is not None
+    stamp = meaning.stamp
+    for text in (meaning.execution_id, stamp.workflow_id, stamp.parent_execution_id, stamp.root_execution_id):
+        assert text is not None
+        assert len(text) <= 256
