@@ -128,8 +128,11 @@ class Transport:
         return self._classify(answer)
 
     async def aclose(self) -> None:
-        """Close the connection; safe to call twice."""
+        """Close the connection, within a second; safe to call twice."""
+        connection = self._connection
         self._drop_connection()
+        if connection is not None:
+            await connection.wait_closed()
 
     def _request(self, path: str, body: bytes) -> bytes:
         encoding = b""
@@ -265,6 +268,12 @@ class _Connection:
             self._writer.close()
         else:
             _LEFT_ALONE.append(self)
+
+    async def wait_closed(self) -> None:
+        if self._is_ours():
+            with suppress(OSError):
+                async with asyncio.timeout(1.0):
+                    await self._writer.wait_closed()
 
     def _is_ours(self) -> bool:
         try:

@@ -35,7 +35,14 @@ class Delivery:
     """Writes what the buffer holds to a sink, batch by batch, in order, until it is told to stop."""
 
     def __init__(
-        self, open_sink: Callable[[], TelemetrySink], buffer: Buffer, open_spans: OpenSpans, process_id: str, pace: Pace
+        self,
+        open_sink: Callable[[], TelemetrySink],
+        buffer: Buffer,
+        open_spans: OpenSpans,
+        process_id: str,
+        pace: Pace,
+        *,
+        is_lent: bool = False,
     ) -> None:
         self._buffer: Final = buffer
         self._counters: Final = buffer.counters
@@ -44,7 +51,7 @@ class Delivery:
         self._pace: Final = pace
         self._rows: Final = RowMaker(process_id)
         self._wake: Final = asyncio.Event()
-        self._persistence: Final = Persistence(open_sink, pace.retry, self._wake)
+        self._persistence: Final = Persistence(open_sink, pace.retry, self._wake, is_lent=is_lent)
         self._next_tick = 0.0
         self._next_heartbeat = 0.0
         self._has_said_refused = False

@@ -23,6 +23,8 @@ class Destination(Struct, frozen=True):
     forward: tuple[str, ...] = ()
     is_guess: bool = False
     """Nobody named it: it is where a collector would listen."""
+    is_lent: bool = False
+    """The sink is the caller's, who closes it."""
 
 
 def destination_of(
@@ -54,19 +56,22 @@ def destination_of(
         _check_endpoint(url)
     if store is None:
         _check_endpoint(endpoint or "")
-        return Destination(lambda: open_sink(endpoint or ""), mask_url(endpoint or ""), targets, is_guess)
+        return Destination(_opener(lambda: open_sink(endpoint or "")), mask_url(endpoint or ""), targets, is_guess)
     if not isinstance(store, str):
         sink = store
-        return Destination(lambda: sink, type(store).__name__, targets)
-    return Destination(_opener(store, settings.schema), mask_url(store), targets)
+        return Destination(lambda: sink, type(store).__name__, targets, is_lent=True)
+    url = store
+    return Destination(_opener(lambda: open_store(url, schema=settings.schema)), mask_url(url), targets)
 
 
-def _opener(url: str, schema: str) -> Callable[[], TelemetrySink]:
-    """Return what opens the store of `url`; a database's driver loads in the worker, when it is first needed."""
-    if urlsplit(url).scheme in ("postgresql", "postgres"):
-        return lambda: open_store(url, schema=schema)
-    store = open_store(url, schema=schema)
-    return lambda: store
+def _opener(open_one: Callable[[], TelemetrySink]) -> Callable[[], TelemetrySink]:
+    """Return what opens a sink again and again: the first is opened now, which connects to nothing.
+
+    So what is wrong with it is said now, and its modules load in this thread: a child that is forked while another
+    thread imports never gets to see the module whole.
+    """
+    ready = [open_one()]
+    return lambda: ready.pop() if ready else open_one()
 
 
 def _check_endpoint(url: str) -> None:

@@ -15,6 +15,9 @@ from spane_otel.stores.protocols import TelemetrySink
 
 T = TypeVar("T")
 
+SHUTDOWN_SECONDS: Final = 10.0
+"""What is left when a process ends is written for at most so long (reliability.md, section 10)."""
+
 _log: Final = logging.getLogger(__name__)
 
 
@@ -43,11 +46,14 @@ class GaveUpError(Exception):
 class Persistence:
     """Opens one sink when it is first needed, and repeats what it can't do now."""
 
-    def __init__(self, open_sink: Callable[[], TelemetrySink], pace: RetryPace, wake: asyncio.Event) -> None:
+    def __init__(
+        self, open_sink: Callable[[], TelemetrySink], pace: RetryPace, wake: asyncio.Event, *, is_lent: bool
+    ) -> None:
         self._open_sink: Final = open_sink
         self._pace: Final = pace
         self._wake: Final = wake
         """Set: try again now."""
+        self._is_lent: Final = is_lent
         self._sink: TelemetrySink | None = None
         self._has_warned = False
         self.has_succeeded = False
@@ -83,12 +89,13 @@ class Persistence:
                 return value
 
     async def close(self) -> None:
-        """Close the sink, within a second."""
+        """Close the sink, within a second; of one that is lent, only what it holds for this event loop."""
         sink, self._sink = self._sink, None
-        if sink is not None:
+        close = getattr(sink, "release_loop" if self._is_lent else "aclose", None)
+        if close is not None:
             with suppress(Exception):
                 async with asyncio.timeout(1.0):
-                    await sink.aclose()
+                    await close()
 
     async def _try(self, action: Callable[[TelemetrySink], Awaitable[T]]) -> T:
         left = self._pace.attempt_timeout

@@ -41,6 +41,7 @@ class Pipeline:
         self,
         open_sink: Callable[[], TelemetrySink],
         *,
+        is_lent: bool = False,
         service_name: str | None = None,
         forward: Iterable[str] = (),
         log_level: int = logging.NOTSET,
@@ -48,8 +49,9 @@ class Pipeline:
         process_id: str | None = None,
     ) -> None:
         self._open_sink: Final = open_sink
+        self._is_lent: Final = is_lent
         self._pace: Final = pace
-        self.worker = Worker(open_sink, process_id or new_process_id(), pace=pace)
+        self.worker = Worker(open_sink, process_id or new_process_id(), is_lent=is_lent, pace=pace)
         """Another one after a fork."""
         self._targets: Final = _targets(forward)
         provider = tracer_provider(service_name)
@@ -112,7 +114,9 @@ class Pipeline:
     def after_fork(self) -> None:
         """In a forked child: everything anew, the parent's worker kept and never touched."""
         _LEFT_ALONE.append(self.worker)
-        self.worker = Worker(self._open_sink, new_process_id(), pace=self._pace, born_ns=time.time_ns())
+        self.worker = Worker(
+            self._open_sink, new_process_id(), is_lent=self._is_lent, pace=self._pace, born_ns=time.time_ns()
+        )
         self._span_processor.worker = self.worker
         self._log_processor.worker = self.worker
 

@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
 from spane_otel.mapping import EXECUTION_ID, LOG_RECORD_UID
 from spane_otel.telemetry.context import scope_of
+from spane_otel.telemetry.persistence import SHUTDOWN_SECONDS
 from spane_otel.telemetry.worker import Worker
 
 
@@ -49,9 +50,6 @@ class DurableSpanProcessor(SpanProcessor):
     def shutdown(self) -> None:
         """Flush, as long as that may take; the worker itself belongs to the pipeline, which may outlive a provider."""
         self.worker.flush(SHUTDOWN_SECONDS)
-
-
-SHUTDOWN_SECONDS: Final = 10.0
 
 
 class DurableLogRecordProcessor(LogRecordProcessor):

@@ -1,6 +1,7 @@
 """The one background thread of this process: an event loop of its own, in which everything is written."""
 
 import asyncio
+import encodings.idna  # noqa: F401 - resolving a name loads it, in a thread: a fork at that moment would break it
 import logging
 import socket
 import sys
@@ -17,6 +18,7 @@ from spane_otel.stores.protocols import TelemetrySink
 from spane_otel.telemetry.buffer import BUFFER_ITEMS, Buffer, Flush, Item
 from spane_otel.telemetry.delivery import Delivery, Pace
 from spane_otel.telemetry.open_spans import OpenSpans
+from spane_otel.telemetry.persistence import SHUTDOWN_SECONDS
 
 _log: Final = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ class Worker:
         open_sink: Callable[[], TelemetrySink],
         process_id: str,
         *,
+        is_lent: bool = False,
         counters: Counters | None = None,
         pace: Pace = Pace(),  # noqa: B008 - it is frozen
         limit: int = BUFFER_ITEMS,
@@ -53,7 +56,7 @@ class Worker:
         self.open_spans: Final = OpenSpans()
         self.born_ns: Final = born_ns
         """When this process was forked off: what started before is the parent's to write."""
-        self._delivery: Final = Delivery(open_sink, self.buffer, self.open_spans, process_id, pace)
+        self._delivery: Final = Delivery(open_sink, self.buffer, self.open_spans, process_id, pace, is_lent=is_lent)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -161,6 +164,7 @@ class Worker:
             self._thread = thread
             try:
                 thread.start()
+                _stop_with_multiprocessing(self)
             except RuntimeError as error:  # no more threads now, or never again: the interpreter ends
                 self._thread = None
                 _log.warning("telemetry can't be written: %s", error)
@@ -180,3 +184,10 @@ class Worker:
         await self._delivery.run()
         self._finished.set()
         await self._delivery.close()
+
+
+def _stop_with_multiprocessing(worker: Worker) -> None:
+    """Let a process of `multiprocessing` write what is left: it ends without the functions of `atexit`."""
+    process, util = sys.modules.get("multiprocessing.process"), sys.modules.get("multiprocessing.util")
+    if process is not None and util is not None and process.parent_process() is not None:
+        util.Finalize(None, worker.stop, args=(SHUTDOWN_SECONDS,), exitpriority=0)

@@ -16,8 +16,8 @@ from spane_otel.settings import Settings
 from spane_otel.stores.memory import InMemoryExecutionStore
 from spane_otel.stores.remote import RemoteSink
 from spane_otel.telemetry import shutdown
-from spane_otel.telemetry.configuration import _PROCESS
 from spane_otel.telemetry.destination import DEFAULT_ENDPOINT, destination_of
+from spane_otel.telemetry.process import PROCESS
 from tests.unit.telemetry.sinks import GatedSink, RecordingSink
 
 PG = "postgresql://me:secret@db/app"
@@ -65,6 +65,16 @@ def test_an_endpoint_is_opened_as_a_remote_sink() -> None:
 def test_a_store_object_is_the_sink_itself() -> None:
     store = InMemoryExecutionStore()
     assert destination_of(store, None, (), Settings(), None).open_sink() is store
+
+
+def test_a_store_object_is_the_callers_to_close() -> None:
+    sink = RecordingSink()
+    configure("shop", store=sink)
+    with execution("order"):
+        pass
+    assert shutdown()
+    assert sink.names() == {"order": 1}
+    assert sink.closed == 0
 
 
 @pytest.mark.parametrize(
@@ -178,7 +188,7 @@ def test_after_a_shutdown_nothing_is_recorded_and_configure_begins_anew() -> Non
     with execution("one"):
         pass
     assert shutdown()
-    assert _PROCESS.pipeline is None
+    assert PROCESS.pipeline is None
     with execution("two"):
         pass
     assert first.names() == {"one": 1}

@@ -166,10 +166,10 @@ async def test_a_cancelled_task_cancels_its_execution(store: InMemoryExecutionSt
 
 
 def test_the_version_defaults_to_that_of_the_service(monkeypatch: pytest.MonkeyPatch, sink: RecordingSink) -> None:
-    from spane_otel.telemetry.configuration import _PROCESS
+    from spane_otel.telemetry.process import PROCESS
 
-    assert _PROCESS.pipeline is not None
-    monkeypatch.setattr(_PROCESS.pipeline, "version_label", "1.4.2")
+    assert PROCESS.pipeline is not None
+    monkeypatch.setattr(PROCESS.pipeline, "version_label", "1.4.2")
     with execution("order"):
         pass
     with execution("invoice", version="draft"):
