@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import json
 import logging
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -410,3 +411,22 @@ def varint(number: int) -> bytes:
         number >>= 7
     raw.append(number)
     return bytes(raw)
+
+
+async def test_a_large_request_is_decoded_beside_the_event_loop(
+    otlp: httpx.AsyncClient, store: FailingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[int] = []
+    decode = ingest.OtlpEndpoints._decode
+
+    def note(endpoints: ingest.OtlpEndpoints, *arguments: Any) -> Any:
+        threads.append(threading.get_ident())
+        return decode(endpoints, *arguments)
+
+    monkeypatch.setattr(ingest.OtlpEndpoints, "_decode", note)
+    assert (await otlp.post("/v1/traces", content=ONE, headers=PROTOBUF)).status_code == 200
+    monkeypatch.setattr(ingest, "INLINE_BYTES", len(ONE) - 1)
+    assert (await otlp.post("/v1/traces", content=ONE, headers=PROTOBUF)).status_code == 200
+    assert (await otlp.post("/v1/traces", content=b"\xff" + ONE, headers=PROTOBUF)).status_code == 400
+    assert await names_in(store) == ["a"]
+    assert [each == threading.get_ident() for each in threads] == [True, False, False]
