@@ -70,8 +70,6 @@ class Pipeline:
         """Begin to record."""
         self._spans.processors = (self._span_processor, *(target.span_processor for target in self._targets))
         self._logs.processors = (self._log_processor, *(target.log_processor for target in self._targets))
-        if not _has_handler_of_the_sdk():
-            logging.root.addHandler(self._handler)
 
     def detach(self) -> None:
         """Record nothing more; what is buffered stays."""
@@ -80,6 +78,10 @@ class Pipeline:
         self._logs.processors = ()
 
     def announce(self, span: trace.Span) -> None:
+        if self._handler not in logging.root.handlers and not _has_handler_of_the_sdk():
+            # As late as this, so that `logging.basicConfig` after `configure` still finds nothing configured; and again
+            # after `logging.config` has thrown it out.
+            logging.root.addHandler(self._handler)
         if isinstance(span, ReadableSpan) and span.context is not None and span.context.trace_flags.sampled:
             self.worker.announce(span)
 

@@ -1,21 +1,20 @@
 """The SDK's spans and log records as rows of a batch; runs in the worker thread, never in `span.end()`."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Sequence
 from itertools import chain, count, repeat
 from typing import Any, Final
 
 from opentelemetry.sdk._logs import ReadWriteLogRecord
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link
+from opentelemetry.trace import Link, SpanKind, StatusCode
 
 from spane_otel import values
 from spane_otel.counters import Signal
 from spane_otel.derivation import inherit
 from spane_otel.identity import log_trace_key, resource_row, scope_row, uid_log_id
-from spane_otel.ids import span_id_from_bytes
 from spane_otel.mapping import LOG_RECORD_UID, PROCESS_ID, SPAN_REVISION, read_span
 from spane_otel.records import Batch, LogRow, ResourceRow, ScopeRow, SpanRow
 
@@ -24,6 +23,8 @@ IS_REMOTE: Final = 0x200
 """Bits of a span's or a link's flags (OTLP, enum SpanFlags); the low byte is the W3C trace flags."""
 
 _log: Final = logging.getLogger(__name__)
+_KINDS: Final = {kind: kind.value + 1 for kind in SpanKind}
+_STATUSES: Final = {code: code.value for code in StatusCode}
 _WIRE_ONLY: Final = frozenset({SPAN_REVISION})
 _CACHED: Final = 1_024
 _SEQ_MASK: Final = 2**31 - 1
@@ -66,24 +67,22 @@ class RowMaker:
             raise ValueError("a span without a context")
         attributes = values.encode_attributes(_items(span.attributes), drop=_WIRE_ONLY)
         meaning = read_span(attributes.spane)
-        events, dropped_events = values.encode_events(
-            (event.name, event.timestamp, _items(event.attributes), event.dropped_attributes) for event in span.events
-        )
-        links, dropped_links = values.encode_links(_link(link) for link in span.links)
+        events, dropped_events = _events(span.events)
+        links, dropped_links = values.encode_links(map(_link, span.links)) if span.links else (None, 0)
         resource = self._resource(batch, span.resource)
         return SpanRow(
             trace_id=context.trace_id.to_bytes(16, "big"),
             span_id=_signed(context.span_id),
             start_ns=span.start_time or 0,
             end_ns=None if is_open else span.end_time,
-            name=values.clean_text(span.name, values.NAME_CHARACTERS),
+            name=_name(span.name),
             resource_id=resource.resource_id,
             scope_id=self._scope(batch, span.instrumentation_scope).scope_id,
             service=resource.service,
             parent_id=_signed(parent.span_id) if parent is not None else None,
-            kind=span.kind.value + 1,
-            status=status.status_code.value,
-            status_message=values.clean_text(status.description or ""),
+            kind=_KINDS[span.kind],
+            status=_STATUSES[status.status_code],
+            status_message=values.clean_text(status.description) if status.description else "",
             state=meaning.state,
             trace_state=values.clean_text(context.trace_state.to_header()) if context.trace_state else "",
             flags=context.trace_flags | HAS_IS_REMOTE | (IS_REMOTE if parent is not None and parent.is_remote else 0),
@@ -181,9 +180,29 @@ def _link(link: Link) -> tuple[str, str, str, int, Iterable[tuple[str, Any]], in
     return *ids, state, flags, _items(link.attributes), link.dropped_attributes
 
 
-def _items(attributes: Mapping[str, Any] | None) -> Iterator[tuple[str, Any]] | tuple[()]:
-    return iter(attributes.items()) if attributes else ()
+def _events(events: Sequence[Event]) -> tuple[str | None, int]:
+    if not events:
+        return None, 0
+    return values.encode_events(
+        (event.name, event.timestamp, _items(event.attributes), event.dropped_attributes) for event in events
+    )
+
+
+def _items(attributes: Any) -> Iterable[tuple[str, Any]]:
+    """Return the items of an SDK's mapping, copied at once: the span may be open, and item by item is slow."""
+    if not attributes:
+        return ()
+    copy = getattr(attributes, "copy", None)
+    items: Iterable[tuple[str, Any]] = (attributes if copy is None else copy()).items()
+    return items
+
+
+def _name(text: str) -> str:
+    if len(text) <= values.NAME_CHARACTERS and text.isascii() and "\0" not in text:
+        return text
+    return values.clean_text(text, values.NAME_CHARACTERS)
 
 
 def _signed(span_id: int) -> int:
-    return span_id_from_bytes(span_id.to_bytes(8, "big"))
+    """Return an id of the SDK, which is unsigned, as the storage form has it."""
+    return span_id - 2**64 if span_id >= 2**63 else span_id

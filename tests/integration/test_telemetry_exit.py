@@ -115,7 +115,7 @@ def test_a_program_whose_database_is_gone_ends_in_time_and_says_what_it_lost() -
     program = """
 import sys, spane_otel
 from spane_otel.telemetry.process import PROCESS
-PROCESS.patience = 0.5
+PROCESS.patience = 2.0
 spane_otel.configure("short", store="postgresql://nobody@127.0.0.1:9/none")
 with spane_otel.execution("order"), spane_otel.node("pay"):
     pass

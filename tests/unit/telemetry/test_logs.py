@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import logging.config
 from collections.abc import Iterator
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_levels_become_severities(sink: RecordingSink, level: str, severity: int
 @pytest.mark.parametrize(
     ("levelno", "severity", "text"),
     [
-        (5, 1, "Level 5"),
+        (7, 1, "Level 7"),
         (10, 5, "DEBUG"),
         (20, 9, "INFO"),
         (25, 12, "Level 25"),
@@ -183,7 +184,7 @@ def test_what_logging_prints_by_default_is_still_printed(
     last.setLevel(logging.WARNING)
     monkeypatch.setattr(logging, "lastResort", last)
     own = logging.NullHandler()
-    with without_other_handlers():
+    with without_other_handlers(), execution("order"):
         logger.warning("seen")
         logger.info("too low")
         logger.addHandler(own)
@@ -240,3 +241,23 @@ def test_a_handler_of_the_sdk_on_the_root_logger_is_enough(logger: logging.Logge
     assert flush()
     (row,) = sink.logs
     assert (row.body, row.execution_id) == ('"once"', run.execution_id)
+
+
+def test_logging_may_be_configured_after_telemetry_and_again(logger: logging.Logger) -> None:
+    sink = RecordingSink()
+    output = io.StringIO()
+    with without_other_handlers():
+        configure("shop", store=sink)
+        logging.basicConfig(stream=output, format="%(message)s")
+        (theirs,) = logging.root.handlers
+        try:
+            with execution("order"):
+                logger.warning("one")
+                logging.config.dictConfig({"version": 1, "disable_existing_loggers": False, "root": {"handlers": []}})
+            with execution("order"):
+                logger.warning("two")
+        finally:
+            logging.root.removeHandler(theirs)
+    assert flush()
+    assert output.getvalue() == "one\n"
+    assert [row.body for row in sink.logs] == ['"one"', '"two"']
