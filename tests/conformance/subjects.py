@@ -47,6 +47,7 @@ class MemorySubject(Subject):
 
     async def wait(self, seconds: float) -> None:
         self.clock.advance(seconds)
+        await asyncio.sleep(0)  # so that a test's time limit can strike
 
     async def age(self, process_id: str, seconds: float) -> None:
         seen = self.memory._state.processes._last_seen_ns
