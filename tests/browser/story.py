@@ -1,4 +1,4 @@
-"""Executions to look at: a failed one with every kind of row, a running one with an abandoned part, and a list of others.
+"""Executions to look at: a failed one with every kind of row, a running one with a lost part, and a list of others.
 
 Times are seconds since the story's own beginning; ids come from names, so that a span can be written again later.
 """
@@ -169,7 +169,7 @@ class Story:
 
 
 def failed_story(begin_ns: int, execution: str = "0199c4e2-7b1f-7c3a-9d51-0c8f6a2e4b7d") -> Batch:
-    """Return the execution of the design's picture: a syntax error far inside, a retry, a cancellation, a skipped node."""
+    """Return an execution that failed far inside, with a retry, a cancellation, a skipped node and a lost parent."""
     story = Story(execution, begin_ns)
     error = ("SyntaxError", "invalid character '€' (U+20AC) (badsyntax_3131.py, line 2)", STACK)
     locked = ("sqlite3.OperationalError", "database is locked", "")
@@ -250,7 +250,7 @@ def failed_story(begin_ns: int, execution: str = "0199c4e2-7b1f-7c3a-9d51-0c8f6a
             node="parse_modules",
             error=error if failing else None,
         )
-        for module in range(18):
+        for module in range(5 if failing else 18):
             at = start + 1.95 + module * 0.07
             story.span(
                 f"{package}.{module}",

@@ -40,6 +40,14 @@ def trace_path(trace_id: str) -> str:
     return f"/traces/{quote(trace_id, safe='')}"
 
 
+LONG: Final = 20_000
+"""Characters of a long text that stand in a page; copying gives all of it."""
+
+
+def _long(text: str) -> str:
+    return text if len(text) <= LONG else f"{text[:LONG]}… {counted(len(text) - LONG, 'character')} more"
+
+
 def _copyable(text: str) -> Exact:
     """Return `text` as a JSON string: an attribute of HTML would change its line ends."""
     return Exact(json.dumps(text))
@@ -63,6 +71,7 @@ def make_environment() -> Environment:
         "duration": duration,
         "exact": Exact,
         "line": visible_line,
+        "long": _long,
         "offset": offset,
         "utc": utc_time,
     }

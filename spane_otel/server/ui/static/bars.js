@@ -81,7 +81,7 @@ function drawMarks(row, axis, end) {
   return groups.map(({ ns, kind, count }) => {
     const [tag, attributes] = SHAPES[kind];
     const { fill, stroke, ...outline } = attributes;
-    const mark = drawing(`mark ${kind}`, [tag, { ...outline, class: "halo", "stroke-width": kind === "event" ? 6 : 4.8 }], [tag, attributes]);
+    const mark = drawing(`mark ${kind}`, [tag, { ...outline, class: "halo" }], [tag, attributes]);
     const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
     title.textContent = count > 1 ? `${count}, the gravest: ${kind}` : kind;
     mark.append(title);

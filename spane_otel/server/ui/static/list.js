@@ -12,11 +12,12 @@ export class List {
     this.waiting = [];
     this.pointerIn = false;
     for (const row of this.body.rows) this.pristine.set(row.dataset.key, row.cloneNode(true));
-    this.table.addEventListener("pointerenter", () => (this.pointerIn = true));
-    this.table.addEventListener("pointerleave", () => {
-      this.pointerIn = false;
-      if (!this.isBusy()) this.showNew();
-    });
+    this.onPointer = (event) => {
+      this.pointerIn = event.target instanceof Element && event.target.closest("[data-list], .summary") !== null;
+    };
+    document.addEventListener("pointerover", this.onPointer);
+    this.onLeave = () => (this.pointerIn = false);
+    document.documentElement.addEventListener("pointerleave", this.onLeave);
     main.addEventListener("click", (event) => {
       if (event.target.closest("[data-new]")) {
         this.showNew();
@@ -149,5 +150,8 @@ export class List {
     next.closest("tr").scrollIntoView({ block: "nearest" });
   }
 
-  stop() {}
+  stop() {
+    document.removeEventListener("pointerover", this.onPointer);
+    document.documentElement.removeEventListener("pointerleave", this.onLeave);
+  }
 }

@@ -1,5 +1,6 @@
 // Every page: theme, keys, clock, and looking again when something changed.
 
+import { offerWhole, toggleWhole } from "./clamps.js";
 import { copyFrom } from "./copying.js";
 import { announce, isWriting } from "./dom.js";
 import { List } from "./list.js";
@@ -22,6 +23,7 @@ function startPage() {
   localise(main);
   tick(main);
   rememberRegions(main);
+  offerWhole(main);
   view = makeView();
   live = new Live(streamQuery(), lookAgain);
 }
@@ -58,6 +60,7 @@ async function lookAgain() {
     localise(region);
     tick(region);
   });
+  offerWhole(main);
   await view?.update(fetched);
   return waiting ? "away" : "";
 }
@@ -102,6 +105,7 @@ document.querySelector("[data-theme-switch]").addEventListener("click", nextThem
 
 document.addEventListener("click", (event) => {
   copyFrom(event.target);
+  toggleWhole(event.target);
   const whole = event.target.closest("[data-whole]");
   if (whole) {
     const open = whole.parentElement.classList.toggle("open");
@@ -114,6 +118,8 @@ document.addEventListener("click", (event) => {
     view.select(chosen.dataset.select, { focus: true, section: chosen.dataset.section ?? null });
   }
 });
+
+document.addEventListener("toggle", (event) => event.target.open && offerWhole(event.target), true);
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;

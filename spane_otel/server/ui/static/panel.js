@@ -1,5 +1,6 @@
 // The detail panel: a part of the page that the service renders, fetched for the selected row.
 
+import { offerWhole } from "./clamps.js";
 import { element } from "./dom.js";
 import { loadDocument, partUrl } from "./loading.js";
 import { localise, tick } from "./moments.js";
@@ -57,6 +58,7 @@ export class Panel {
     localise(node);
     tick(node);
     this.node.replaceWith(node);
+    offerWhole(node);
     node.querySelectorAll("details").forEach((each, number) => (each.open = open[number] ?? each.open));
     if (same) node.scrollTop = scrollTop;
     if (this.section !== null) node.querySelector(`[data-section="${this.section}"]`)?.scrollIntoView({ block: "nearest" });
