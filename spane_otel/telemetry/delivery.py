@@ -93,12 +93,12 @@ class Delivery:
             now = time.monotonic()
             if self._buffer.flushes or self._persistence.deadline is not None or now >= self._next_heartbeat:
                 break
-            is_idle = not len(self._buffer) and not self._open_spans.has_fresh
+            is_idle = self._is_idle()
             self.wake_at = 1 if is_idle else BATCH_ITEMS
-            if len(self._buffer) >= self.wake_at:  # it may have come between the look and the wish to be woken
-                if not is_idle:
-                    break
-                continue
+            if is_idle and not self._is_idle():
+                continue  # something came between the look and the wish to be woken
+            if len(self._buffer) >= BATCH_ITEMS:
+                break
             until = self._next_heartbeat if is_idle else min(self._next_tick, self._next_heartbeat)
             if now >= until:
                 break
@@ -107,6 +107,9 @@ class Delivery:
             if is_idle:
                 self._next_tick = time.monotonic() + self._pace.tick
         self.wake_at = 0
+
+    def _is_idle(self) -> bool:
+        return not len(self._buffer) and not self._open_spans.has_fresh
 
     async def _deliver_once(self) -> None:
         """Write one batch with all that is due: announcements at a tick, our heartbeat."""

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from typing import Final
 
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
@@ -38,13 +39,15 @@ class ForwardTarget:
             except RuntimeError as error:  # no more threads: what waits goes out at the SDK's next interval
                 _log.debug("a forward target was not flushed: %s", error)
 
-    def shutdown(self, timeout: float) -> None:
-        """Send what waits for at most about `timeout` seconds a signal, then stop."""
+    def shutdown(self, deadline: float) -> None:
+        """Send what waits until about `deadline` (of `time.monotonic`), then stop."""
         for processor in (self.span_processor, self.log_processor):
             batches = getattr(processor, "_batch_processor", None)
             try:
                 if batches is not None:
-                    batches.shutdown(timeout_millis=int(timeout * 1_000))  # the public method waits half a minute
+                    batches.shutdown(
+                        timeout_millis=int(max(deadline - time.monotonic(), 0.05) * 1_000)
+                    )  # the public method waits half a minute
                 else:
                     processor.shutdown()  # type: ignore[no-untyped-call]  # the SDK leaves it untyped
             except Exception:  # noqa: BLE001 - whatever the SDK raises, the program exits as it would

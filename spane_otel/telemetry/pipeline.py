@@ -1,6 +1,7 @@
 """All that records one process: providers, processors, the worker, the log handler, forward targets."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 SCOPE_NAME: Final = "spane_otel"
 """The instrumentation scope of executions, nodes and `log`."""
 
+
+FORWARD_SECONDS: Final = 3.0
+"""A forward target that does not answer delays the end of the program by no more than this."""
 
 _LEFT_ALONE: Final[list[Worker]] = []
 """The workers of parents. Collecting one would close connections and touch a selector that the parent still uses."""
@@ -105,12 +109,19 @@ class Pipeline:
         for target in self._targets:
             target.begin_flush()
 
+    def begin_stop(self, timeout: float) -> None:
+        """Begin what `stop` does, without waiting."""
+        self.worker.begin_stop(timeout)
+        if self._targets:
+            threading.Thread(target=self.stop, args=(timeout,), name="spane-otel-stop", daemon=True).start()
+
     def stop(self, timeout: float) -> int:
         """Write what is left, for at most `timeout` seconds in all; return how many spans and logs were not written."""
         deadline = time.monotonic() + timeout
         left = self.worker.stop(timeout)
+        deadline = min(deadline, time.monotonic() + FORWARD_SECONDS)
         for target in self._targets:
-            target.shutdown(max(deadline - time.monotonic(), 0.1))
+            target.shutdown(deadline)
         return left
 
     def after_fork(self) -> None:

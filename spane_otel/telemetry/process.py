@@ -31,6 +31,8 @@ class Process:
         self.patience = SHUTDOWN_SECONDS
         """At exit, at most."""
         self._replaced: list[Pipeline] = []
+        self._inherited: list[Pipeline] = []
+        """A parent's, never touched."""
         self._has_hooks = False
 
     def replace(self, pipeline: "Pipeline | None", *, is_guess: bool = False) -> "Pipeline | None":
@@ -48,8 +50,8 @@ class Process:
 
     def retire(self, pipeline: "Pipeline") -> None:
         """Let a replaced pipeline write what it holds, without waiting for it."""
-        pipeline.worker.begin_stop(REPLACED_SECONDS)
         self._replaced.append(pipeline)
+        pipeline.begin_stop(REPLACED_SECONDS)
 
     def pipelines(self) -> "list[Pipeline]":
         """Return every pipeline that may still hold something, the current one last."""
@@ -75,6 +77,7 @@ class Process:
     def after_fork(self) -> None:
         """In a forked child: everything anew; what the parent's threads hold is left alone."""
         self.lock = threading.RLock()
+        self._inherited.extend(self._replaced)
         self._replaced = []
         if self.pipeline is not None:
             self.pipeline.after_fork()

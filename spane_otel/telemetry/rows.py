@@ -198,6 +198,8 @@ def _items(attributes: Any) -> Iterable[tuple[str, Any]]:
 
 
 def _name(text: str) -> str:
+    if type(text) is not str:
+        text = str(text)
     if len(text) <= values.NAME_CHARACTERS and text.isascii() and "\0" not in text:
         return text
     return values.clean_text(text, values.NAME_CHARACTERS)

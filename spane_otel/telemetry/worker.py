@@ -64,10 +64,11 @@ class Worker:
 
     def put(self, item: Item) -> None:
         """Take what has ended; what the worker's own thread makes is no telemetry of the program's."""
-        if threading.current_thread() is self._thread:
-            return
-        if self.buffer.put(item):
-            self._nudge(len(self.buffer))
+        try:
+            if threading.current_thread() is not self._thread and self.buffer.put(item):
+                self._nudge(len(self.buffer))
+        except Exception:  # noqa: BLE001 - nothing of ours reaches the traced code
+            _log.exception("a span or a log record could not be taken")
 
     def announce(self, span: ReadableSpan) -> None:
         """Take what has started: it is written at the next tick, should it still be open."""
@@ -108,8 +109,7 @@ class Worker:
             flush.answer(False)
         self._nudge(sys.maxsize)
         if self._finished.is_set():
-            self.buffer.arm_flushes()
-            self.buffer.end_flushes()
+            self._end_flushes()
         return flush
 
     def stop(self, timeout: float) -> int:
@@ -141,6 +141,11 @@ class Worker:
     def is_finished(self) -> bool:
         """Whether the thread has ended, or never began and never needs to."""
         return self._finished.is_set() or (self._thread is None and not self.buffer.unsettled)
+
+    def _end_flushes(self) -> None:
+        """Answer the flushes that came too late for the thread."""
+        self.buffer.arm_flushes()
+        self.buffer.end_flushes()
 
     def _nudge(self, count: int) -> None:
         """Wake the thread if it sleeps until `count` items wait; start it if there is none."""
@@ -178,11 +183,11 @@ class Worker:
             _log.exception("the telemetry worker has ended")
         finally:
             self._finished.set()
+            self._end_flushes()
 
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         await self._delivery.run()
-        self._finished.set()
         await self._delivery.close()
 
 

@@ -148,6 +148,23 @@ print(time.monotonic() - began)
     assert "http://127.0.0.1:9" in done.stderr
 
 
+def test_a_forward_target_that_is_gone_does_not_delay_the_end_for_long() -> None:
+    program = """
+import time, spane_otel
+from spane_otel.telemetry.process import PROCESS
+spane_otel.configure("short", store="memory:", forward="http://127.0.0.1:9")
+with spane_otel.execution("order"):
+    spane_otel.log("hello")
+began = time.monotonic()
+PROCESS.stop_at_exit()
+print(time.monotonic() - began)
+"""
+    done = run_program(program)
+    assert done.returncode == 0
+    assert float(done.stdout) < 5
+    assert "could not be written" not in done.stderr
+
+
 async def test_a_forked_child_writes_its_own_and_leaves_the_parents_alone(migrated_postgres_url: str) -> None:
     program = """
 import os, sys, spane_otel
