@@ -1,0 +1,189 @@
+"""From database rows to what a reader sees: hex ids, words for numbers, resources and scopes once each."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from asyncpg import Record
+from asyncpg.pgproto.pgproto import UUID
+
+from spane_otel.derivation import span_state
+from spane_otel.ids import span_id_to_hex
+from spane_otel.jsontext import JsonList, JsonMap, untag
+from spane_otel.records import (
+    SPAN_KINDS,
+    SPAN_STATUSES,
+    TIME_SOURCES,
+    Execution,
+    Log,
+    Resource,
+    Scope,
+    Span,
+    TraceSummary,
+    level_of,
+)
+from spane_otel.stores.postgres.database import Session
+from spane_otel.stores.postgres.processes import Process, read_processes
+
+_NO_RESOURCE: Final = Resource(attributes=JsonMap())
+_NO_SCOPE: Final = Scope()
+
+
+class Reading:
+    """The spans or logs of one answer, with the resources and scopes that they index in the order of first use."""
+
+    def __init__(self, resources: list[Resource], scopes: list[Scope], processes: dict[str, Process]) -> None:
+        self.resources: Final = resources
+        self.scopes: Final = scopes
+        self._processes = processes
+        self._resource_places: dict[UUID, int] = {}
+        self._scope_places: dict[UUID, int] = {}
+
+    @classmethod
+    async def of(cls, session: Session, rows: Sequence[Record]) -> "Reading":
+        """Return a reading for `rows`, having read what they point to."""
+        resource_ids = list(dict.fromkeys(row["resource_id"] for row in rows))
+        scope_ids = list(dict.fromkeys(row["scope_id"] for row in rows))
+        resources = {row["resource_id"]: row for row in await session.fetch("list_resources", ids=resource_ids)}
+        scopes = {row["scope_id"]: row for row in await session.fetch("list_scopes", ids=scope_ids)}
+        reading = cls(
+            [_resource(resources.get(each)) for each in resource_ids],
+            [_scope(scopes.get(each)) for each in scope_ids],
+            await read_processes(session, (row["process_id"] for row in rows)),
+        )
+        reading._resource_places = {each: place for place, each in enumerate(resource_ids)}
+        reading._scope_places = {each: place for place, each in enumerate(scope_ids)}
+        return reading
+
+    def spans(self, rows: Iterable[Record]) -> list[Span]:
+        return [self._span(row) for row in rows]
+
+    def logs(self, rows: Iterable[Record]) -> list[Log]:
+        return [self._log(row) for row in rows]
+
+    def _span(self, row: Record) -> Span:
+        process = self._processes.get(row["process_id"])
+        state = state_of(row, process)
+        parent_id = row["parent_id"]
+        return Span(
+            trace_id=row["trace_id"].hex,
+            span_id=span_id_to_hex(row["span_id"]),
+            id=row["added_id"],
+            parent_span_id=None if parent_id is None else span_id_to_hex(parent_id),
+            name=row["name"],
+            kind=SPAN_KINDS[row["kind"]],
+            start_ns=row["start_ns"],
+            end_ns=row["end_ns"],
+            status=SPAN_STATUSES[row["status"]],
+            status_message=row["status_message"],
+            state=state,
+            trace_state=row["trace_state"],
+            flags=row["flags"],
+            attributes=JsonMap(row["attributes"]),
+            dropped_attributes_count=row["dropped_attributes_count"],
+            events=JsonList(row["events"] or "[]"),
+            dropped_events_count=row["dropped_events_count"],
+            links=JsonList(row["links"] or "[]"),
+            dropped_links_count=row["dropped_links_count"],
+            resource=self._resource_places[row["resource_id"]],
+            scope=self._scope_places[row["scope_id"]],
+            execution_id=row["execution_id"],
+            node_id=row["node_id"],
+            last_seen_ns=process.last_seen_ns if state == "abandoned" and process is not None else None,
+        )
+
+    def _log(self, row: Record) -> Log:
+        trace_id, span_id, severity = row["trace_id"], row["span_id"], row["severity"]
+        return Log(
+            log_id=row["log_id"].hex,
+            id=row["uid"],
+            time_ns=row["time_ns"],
+            observed_ns=row["observed_ns"],
+            time_source=TIME_SOURCES[row["time_source"]],
+            severity=severity,
+            severity_text=row["severity_text"],
+            level=level_of(severity),
+            body=untag(json.loads(row["body"])),
+            attributes=JsonMap(row["attributes"]),
+            dropped_attributes_count=row["dropped_attributes_count"],
+            event_name=row["event_name"],
+            trace_id=None if trace_id is None else trace_id.hex,
+            span_id=None if span_id is None else span_id_to_hex(span_id),
+            flags=row["flags"],
+            execution_id=row["execution_id"],
+            node_id=row["node_id"],
+            resource=self._resource_places[row["resource_id"]],
+            scope=self._scope_places[row["scope_id"]],
+            body_text=row["body"],
+        )
+
+
+def state_of(row: Record, process: Process | None) -> Any:
+    """Return the state of a span's row, given what is known of its process."""
+    is_stale = process is not None and process.is_stale
+    return span_state(row["state"], row["status"], row["end_ns"], row["process_id"], stale=is_stale)
+
+
+def read_execution(row: Record) -> Execution:
+    """Return the record of an execution's row."""
+    return Execution(
+        execution_id=row["execution_id"],
+        workflow_id=row["workflow_id"],
+        workflow_version=row["workflow_version"],
+        version_label=row["version_label"],
+        external_id=row["external_id"],
+        origin=row["origin"],
+        status=row["status"],
+        started_ns=row["started_ns"],
+        ended_ns=row["ended_ns"],
+        parent_execution_id=row["parent_execution_id"],
+        root_execution_id=row["root_execution_id"],
+        depth=row["depth"],
+        initial_data=_load(row["initial_data"]),
+        result=_load(row["result"]),
+        error=row["error"],
+        metadata=_load(row["metadata"]) or {},
+        trace_ids=tuple(trace_id.hex for trace_id in row["trace_ids"]),
+        abandoned_since_ns=row["abandoned_since_ns"],
+    )
+
+
+def read_summary(
+    row: Record, process: Process | None, execution_ids: Sequence[str], counts: tuple[int, int], limit: int
+) -> TraceSummary:
+    """Return a trace as a list shows it: its root's row, its executions, its spans and errors."""
+    spans, errors = counts
+    return TraceSummary(
+        trace_id=row["trace_id"].hex,
+        root_span_id=span_id_to_hex(row["span_id"]),
+        name=row["name"],
+        service=row["service"],
+        kind=SPAN_KINDS[row["kind"]],
+        status=SPAN_STATUSES[row["status"]],
+        status_message=row["status_message"],
+        state=state_of(row, process),
+        start_ns=row["start_ns"],
+        end_ns=row["end_ns"],
+        execution_ids=tuple(execution_ids),
+        spans=min(spans, limit),
+        errors=errors,
+        truncated=spans > limit,
+    )
+
+
+def _load(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+def _resource(row: Record | None) -> Resource:
+    if row is None:
+        return _NO_RESOURCE
+    return Resource(JsonMap(row["attributes"]), row["schema_url"], row["dropped_attributes_count"])
+
+
+def _scope(row: Record | None) -> Scope:
+    if row is None:
+        return _NO_SCOPE
+    return Scope(
+        row["name"], row["version"], JsonMap(row["attributes"]), row["schema_url"], row["dropped_attributes_count"]
+    )
