@@ -24,7 +24,14 @@ from spane_otel.stores.embedded.cluster import SUPERUSER, make_cluster
 from spane_otel.stores.embedded.postmaster import await_ready, start_process
 from spane_otel.stores.embedded.server import SETTINGS
 
-FAST_SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": "100", "max_wal_size": "2GB"}
+FAST_SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "2GB",
+    "max_connections": "100",
+}
 """A test's data need not survive the machine; what survives a killed process is the same with fsync off."""
 
 
