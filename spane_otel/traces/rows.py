@@ -1,12 +1,13 @@
 """The rows of a timeline: what a page draws, worked out once, for the template and for the module that draws."""
 
+import json
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from msgspec import Struct, field
 
 from spane_otel.clock import SECOND
-from spane_otel.mapping import NODE_ATTEMPT, NODE_ITERATION, WORKFLOW_ID, WORKFLOW_VERSION_LABEL
+from spane_otel.mapping import INPUT, NODE_ATTEMPT, NODE_ITERATION, WORKFLOW_ID, WORKFLOW_VERSION_LABEL
 from spane_otel.records import Log, Span, SpanState, Trace
 from spane_otel.traces.marks import Mark, log_marks, span_marks
 from spane_otel.traces.origin import NodeTurn, Origin, failed_leaves, is_failed, read_failure, read_turn
@@ -21,6 +22,8 @@ EN_DASH: Final = "\N{EN DASH}"
 """A duration that does not exist."""
 UNFOLDED_ROWS: Final = 60
 """Up to this many rows a tree is shown open; beyond, quiet branches start closed."""
+SHORT_INPUT: Final = 4_096
+"""A longer input is not searched for what tells an inner execution from its siblings."""
 QUIET_BRANCH: Final = 6
 """A closed branch hides at least this many rows."""
 
@@ -220,7 +223,7 @@ def _row(tree: Tree, index: int, base_ns: int, execution_id: str | None, *, retr
         last=tree_row.is_last,
         children=tree_row.children,
         below=tree_row.descendants,
-        detail=visible_line(_detail(span, kind), 120),
+        detail=visible_line(_detail(span, kind, inner=tree_row.depth > 0), 120),
         tags=_tags(tree_row, span, kind, retried=retried),
         duration=_duration(span),
     )
@@ -260,9 +263,11 @@ def retried_rows(tree: Tree) -> set[int]:
     return {index for indexes in attempts.values() if len(indexes) > 1 for index in indexes}
 
 
-def _detail(span: Span, kind: RowKind) -> str:
+def _detail(span: Span, kind: RowKind, *, inner: bool) -> str:
     text = span.attributes.text
     if kind == "execution":
+        if inner and f'"{INPUT}"' in text and (told := _telling_input(span.attributes.get(INPUT))):
+            return told
         label = span.attributes.get(WORKFLOW_VERSION_LABEL) if f'"{WORKFLOW_VERSION_LABEL}"' in text else None
         return label if isinstance(label, str) else ""
     for key in KEY_ATTRIBUTES:
@@ -271,6 +276,19 @@ def _detail(span: Span, kind: RowKind) -> str:
             if isinstance(value, str) and value:
                 return value.rsplit("/", 1)[-1] if key == "file.path" else value
     return ""
+
+
+def _telling_input(payload: Any) -> str:
+    """Return the first plain value of an execution's input: which package, which order."""
+    if not isinstance(payload, str) or len(payload) > SHORT_INPUT:
+        return ""
+    try:
+        value = json.loads(payload)
+    except (ValueError, RecursionError):
+        return ""
+    values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    plain = next((each for each in values if isinstance(each, str | int) and not isinstance(each, bool)), None)
+    return "" if plain is None else json.dumps(plain, ensure_ascii=False)
 
 
 def _tags(row: TreeRow, span: Span, kind: RowKind, *, retried: bool) -> list[str]:

@@ -156,6 +156,7 @@ class Pages:
                 child = await self._store.get_execution(child_id)
                 if child is not None and child.parent_execution_id == execution.execution_id:
                     children.append(child)
+        parent_id = execution.parent_execution_id if execution else None
         owners = sorted({span.execution_id for span in view.trace.spans if span.execution_id})
         return {
             **measure(view),
@@ -171,6 +172,7 @@ class Pages:
             "result": show_payload(execution.result) if execution and execution.result is not None else None,
             "no_result": explain_missing_result(view),
             "children": children,
+            "parent": await self._store.get_execution(parent_id) if parent_id else None,
             "owners": owners,
         }
 

@@ -1,6 +1,8 @@
 """What a page of an execution or a trace shows, read from the store in one go."""
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from msgspec import Struct
@@ -14,6 +16,8 @@ from spane_otel.traces.tree import SpanKey, Tree, build_tree, missing_parents
 
 LOGS_READ: Final = 1000
 """Logs read for marks, for the panel and for a page of the Logs tab."""
+LONG_TRACE: Final = 1000
+"""Spans from which on the work is measured in tens of milliseconds."""
 
 
 class View(Struct):
@@ -48,7 +52,7 @@ async def read_execution(store: Store, execution_id: str, now_ns: int, *, cursor
     logs = await _read_execution_logs(store, execution, trace, cursor)
     counts = (await store.count_telemetry([execution_id])).get(execution_id, Counts())
     outside = await _find_outside(store, trace.spans)
-    view = make_view(trace, logs, now_ns, execution_id=execution_id, outside=outside)
+    view = await _make_view(trace, logs, now_ns, execution_id=execution_id, outside=outside)
     view.execution = execution
     view.counts = counts
     return view
@@ -60,11 +64,24 @@ async def read_trace(store: Store, trace_id: str, now_ns: int, *, cursor: str | 
     if trace is None or not trace.spans:
         return None
     logs = await store.list_logs(trace_id=trace_id, limit=LOGS_READ, cursor=cursor)
-    view = make_view(trace, logs, now_ns)
+    view = await _make_view(trace, logs, now_ns)
     errors = sum(is_failed(span) for span in trace.spans)
     warnings = sum(log.level == "warn" for log in logs)
     view.counts = Counts(spans=len(trace.spans), errors=errors, logs=len(logs), warnings=warnings)
     return view
+
+
+async def _make_view(
+    trace: Trace,
+    logs: LogPage,
+    now_ns: int,
+    *,
+    execution_id: str | None = None,
+    outside: frozenset[SpanKey] = frozenset(),
+) -> View:
+    """Return what `make_view` does; a long trace is worked out in a thread, so that requests beside it are answered."""
+    make = partial(make_view, trace, logs, now_ns, execution_id=execution_id, outside=outside)
+    return make() if len(trace.spans) <= LONG_TRACE else await asyncio.to_thread(make)
 
 
 def make_view(

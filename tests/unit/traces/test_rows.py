@@ -57,6 +57,23 @@ def test_an_executions_spans_are_told_apart() -> None:
     assert rows[3].execution_id == "e2"
 
 
+@pytest.mark.parametrize(
+    ("payload", "detail"),
+    [
+        ('{"package": "email", "n": 3}', '"email"'),
+        ('{"options": {}, "ok": true, "n": 3}', "3"),
+        ('["email"]', '"email"'),
+        ('"email"', '"email"'),
+        ("{}", "v7"),
+        ("no json", "v7"),
+        (7, "v7"),
+    ],
+)
+def test_an_inner_execution_is_told_from_its_siblings_by_its_input(payload: Any, detail: str) -> None:
+    inner = execution("sub", "root", "e2", start=1, attributes={"spane.input": payload})
+    assert [row.detail for row in timeline(execution(), inner).rows] == ["v7", detail]
+
+
 def test_attempts_are_tagged_where_there_are_several() -> None:
     rows = timeline(
         execution(),
