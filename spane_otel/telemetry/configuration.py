@@ -51,8 +51,7 @@ def configure(
         before = PROCESS.pipeline
         process_id = before.worker.process_id if before is not None else None
         pipeline = Pipeline(
-            destination.open_sink,
-            is_lent=destination.is_lent,
+            destination.source,
             service_name=service_name,
             forward=destination.forward,
             log_level=level,

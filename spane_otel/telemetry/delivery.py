@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -14,7 +13,7 @@ from spane_otel.records import HEARTBEAT_SECONDS, Batch, WriteResult
 from spane_otel.stores.protocols import TelemetrySink
 from spane_otel.telemetry.buffer import Buffer, Item, signal_of
 from spane_otel.telemetry.open_spans import OpenSpans
-from spane_otel.telemetry.persistence import GaveUpError, Persistence, RefusedError, RetryPace
+from spane_otel.telemetry.persistence import GaveUpError, Persistence, RefusedError, RetryPace, SinkSource
 from spane_otel.telemetry.rows import RowMaker
 
 BATCH_ITEMS: Final = 512
@@ -36,13 +35,11 @@ class Delivery:
 
     def __init__(
         self,
-        open_sink: Callable[[], TelemetrySink],
+        source: SinkSource,
         buffer: Buffer,
         open_spans: OpenSpans,
         process_id: str,
         pace: Pace,
-        *,
-        is_lent: bool = False,
     ) -> None:
         self._buffer: Final = buffer
         self._counters: Final = buffer.counters
@@ -51,7 +48,7 @@ class Delivery:
         self._pace: Final = pace
         self._rows: Final = RowMaker(process_id)
         self._wake: Final = asyncio.Event()
-        self._persistence: Final = Persistence(open_sink, pace.retry, self._wake, is_lent=is_lent)
+        self._persistence: Final = Persistence(source, pace.retry, self._wake)
         self._next_tick = 0.0
         self._next_heartbeat = 0.0
         self._has_said_refused = False

@@ -10,21 +10,22 @@ from spane_otel.errors import ConfigurationError
 from spane_otel.settings import Settings, mask_url
 from spane_otel.stores.opening import open_sink, open_store
 from spane_otel.stores.protocols import TelemetrySink
+from spane_otel.telemetry.persistence import SinkSource
 
 DEFAULT_ENDPOINT: Final = "http://127.0.0.1:4318"
+
+_GUESS_HINT: Final = "start a collector with `spane-otel serve`, or name a store or an endpoint in `configure`"
 
 
 class Destination(Struct, frozen=True):
     """The sink, and the targets beside it."""
 
-    open_sink: Callable[[], TelemetrySink]
+    source: SinkSource
     label: str
     """For people."""
     forward: tuple[str, ...] = ()
     is_guess: bool = False
     """Nobody named it: it is where a collector would listen."""
-    is_lent: bool = False
-    """The sink is the caller's, who closes it."""
 
 
 def destination_of(
@@ -56,12 +57,14 @@ def destination_of(
         _check_endpoint(url)
     if store is None:
         _check_endpoint(endpoint or "")
-        return Destination(_opener(lambda: open_sink(endpoint or "")), mask_url(endpoint or ""), targets, is_guess)
+        opener = _opener(lambda: open_sink(endpoint or ""))
+        source = SinkSource(opener, hint=_GUESS_HINT if is_guess else "")
+        return Destination(source, mask_url(endpoint or ""), targets, is_guess)
     if not isinstance(store, str):
         sink = store
-        return Destination(lambda: sink, type(store).__name__, targets, is_lent=True)
+        return Destination(SinkSource(lambda: sink, is_lent=True), type(store).__name__, targets)
     url = store
-    return Destination(_opener(lambda: open_store(url, schema=settings.schema)), mask_url(url), targets)
+    return Destination(SinkSource(_opener(lambda: open_store(url, schema=settings.schema))), mask_url(url), targets)
 
 
 def _opener(open_one: Callable[[], TelemetrySink]) -> Callable[[], TelemetrySink]:

@@ -35,6 +35,17 @@ class RetryPace(Struct, frozen=True):
     """Before an error that no sink should raise counts as a refusal."""
 
 
+class SinkSource(Struct, frozen=True):
+    """Where a sink comes from."""
+
+    open: Callable[[], TelemetrySink]
+    """Return a sink that has not connected yet; called again in a forked child."""
+    is_lent: bool = False
+    """The sink is the caller's, who closes it."""
+    hint: str = ""
+    """What to do if nobody answers."""
+
+
 class RefusedError(Exception):
     """The sink refused, and will again."""
 
@@ -46,14 +57,11 @@ class GaveUpError(Exception):
 class Persistence:
     """Opens one sink when it is first needed, and repeats what it can't do now."""
 
-    def __init__(
-        self, open_sink: Callable[[], TelemetrySink], pace: RetryPace, wake: asyncio.Event, *, is_lent: bool
-    ) -> None:
-        self._open_sink: Final = open_sink
+    def __init__(self, source: SinkSource, pace: RetryPace, wake: asyncio.Event) -> None:
+        self._source: Final = source
         self._pace: Final = pace
         self._wake: Final = wake
         """Set: try again now."""
-        self._is_lent: Final = is_lent
         self._sink: TelemetrySink | None = None
         self._has_warned = False
         self.has_succeeded = False
@@ -91,7 +99,7 @@ class Persistence:
     async def close(self) -> None:
         """Close the sink, within a second; of one that is lent, only what it holds for this event loop."""
         sink, self._sink = self._sink, None
-        close = getattr(sink, "release_loop" if self._is_lent else "aclose", None)
+        close = getattr(sink, "release_loop" if self._source.is_lent else "aclose", None)
         if close is not None:
             with suppress(Exception):
                 async with asyncio.timeout(1.0):
@@ -103,7 +111,7 @@ class Persistence:
             left = min(left, self.deadline - time.monotonic())
         async with asyncio.timeout(left):
             if self._sink is None:
-                self._sink = self._open_sink()
+                self._sink = self._source.open()
             return await action(self._sink)
 
     def _is_worth_retrying(self, error: Exception, attempt: int) -> bool:
@@ -130,7 +138,8 @@ class Persistence:
         if not self._has_warned:
             self._has_warned = True
             text = str(error) or type(error).__name__
-            _log.warning("telemetry can't be written now, it is kept and tried again: %s", text)
+            hint = f" ({self._source.hint})" if self._source.hint else ""
+            _log.warning("telemetry can't be written now, it is kept and tried again: %s%s", text, hint)
 
     def _succeeded(self) -> None:
         self.has_succeeded = True

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as context_api
@@ -14,10 +14,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Tracer
 
 from spane_otel.ids import new_process_id
-from spane_otel.stores.protocols import TelemetrySink
 from spane_otel.telemetry.attachment import attached_logs, attached_spans
 from spane_otel.telemetry.delivery import Pace
 from spane_otel.telemetry.log_handler import ExecutionLogHandler
+from spane_otel.telemetry.persistence import SinkSource
 from spane_otel.telemetry.processor import DurableLogRecordProcessor, DurableSpanProcessor
 from spane_otel.telemetry.providers import logger_provider, tracer_provider
 from spane_otel.telemetry.severity import name_of_severity, severity_of_level
@@ -43,19 +43,17 @@ class Pipeline:
 
     def __init__(
         self,
-        open_sink: Callable[[], TelemetrySink],
+        source: SinkSource,
         *,
-        is_lent: bool = False,
         service_name: str | None = None,
         forward: Iterable[str] = (),
         log_level: int = logging.NOTSET,
         pace: Pace = Pace(),  # noqa: B008 - it is frozen
         process_id: str | None = None,
     ) -> None:
-        self._open_sink: Final = open_sink
-        self._is_lent: Final = is_lent
+        self._source: Final = source
         self._pace: Final = pace
-        self.worker = Worker(open_sink, process_id or new_process_id(), is_lent=is_lent, pace=pace)
+        self.worker = Worker(source, process_id or new_process_id(), pace=pace)
         """Another one after a fork."""
         self._targets: Final = _targets(forward)
         provider = tracer_provider(service_name)
@@ -127,9 +125,7 @@ class Pipeline:
     def after_fork(self) -> None:
         """In a forked child: everything anew, the parent's worker kept and never touched."""
         _LEFT_ALONE.append(self.worker)
-        self.worker = Worker(
-            self._open_sink, new_process_id(), is_lent=self._is_lent, pace=self._pace, born_ns=time.time_ns()
-        )
+        self.worker = Worker(self._source, new_process_id(), pace=self._pace, born_ns=time.time_ns())
         self._span_processor.worker = self.worker
         self._log_processor.worker = self.worker
 

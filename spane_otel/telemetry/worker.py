@@ -7,18 +7,16 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 from opentelemetry import context as context_api
 from opentelemetry.sdk.trace import ReadableSpan
 
 from spane_otel.counters import Counters
-from spane_otel.stores.protocols import TelemetrySink
 from spane_otel.telemetry.buffer import BUFFER_ITEMS, Buffer, Flush, Item
 from spane_otel.telemetry.delivery import Delivery, Pace
 from spane_otel.telemetry.open_spans import OpenSpans
-from spane_otel.telemetry.persistence import SHUTDOWN_SECONDS
+from spane_otel.telemetry.persistence import SHUTDOWN_SECONDS, SinkSource
 
 _log: Final = logging.getLogger(__name__)
 
@@ -41,10 +39,9 @@ class Worker:
 
     def __init__(
         self,
-        open_sink: Callable[[], TelemetrySink],
+        source: SinkSource,
         process_id: str,
         *,
-        is_lent: bool = False,
         counters: Counters | None = None,
         pace: Pace = Pace(),  # noqa: B008 - it is frozen
         limit: int = BUFFER_ITEMS,
@@ -56,7 +53,7 @@ class Worker:
         self.open_spans: Final = OpenSpans()
         self.born_ns: Final = born_ns
         """When this process was forked off: what started before is the parent's to write."""
-        self._delivery: Final = Delivery(open_sink, self.buffer, self.open_spans, process_id, pace, is_lent=is_lent)
+        self._delivery: Final = Delivery(source, self.buffer, self.open_spans, process_id, pace)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -145,7 +145,10 @@ print(time.monotonic() - began)
     done = run_program(program)
     assert done.returncode == 0
     assert float(done.stdout) < 2
-    assert "http://127.0.0.1:9" in done.stderr
+    first, last = done.stderr.splitlines()
+    assert "http://127.0.0.1:9" in first
+    assert "spane-otel serve" in first
+    assert last == "1 spans and logs could not be written before the process ended"
 
 
 def test_a_forward_target_that_is_gone_does_not_delay_the_end_for_long() -> None:

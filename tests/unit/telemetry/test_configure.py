@@ -57,14 +57,14 @@ def test_arguments_come_before_settings_and_settings_before_the_default(
 
 
 def test_an_endpoint_is_opened_as_a_remote_sink() -> None:
-    opened = destination_of(None, A, (), Settings(), None).open_sink()
+    opened = destination_of(None, A, (), Settings(), None).source.open()
     assert isinstance(opened, RemoteSink)
     assert opened.address == A
 
 
 def test_a_store_object_is_the_sink_itself() -> None:
     store = InMemoryExecutionStore()
-    assert destination_of(store, None, (), Settings(), None).open_sink() is store
+    assert destination_of(store, None, (), Settings(), None).source.open() is store
 
 
 def test_a_store_object_is_the_callers_to_close() -> None:

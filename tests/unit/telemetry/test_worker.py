@@ -15,7 +15,7 @@ from spane_otel.ids import new_process_id
 from spane_otel.records import Batch, WriteResult
 from spane_otel.stores.protocols import TelemetrySink
 from spane_otel.telemetry.delivery import Pace
-from spane_otel.telemetry.persistence import RetryPace
+from spane_otel.telemetry.persistence import RetryPace, SinkSource
 from spane_otel.telemetry.processor import DurableSpanProcessor
 from spane_otel.telemetry.worker import Worker
 from tests.unit.telemetry.sinks import (
@@ -49,7 +49,7 @@ def make_worker() -> Iterator[MakeWorker]:
         born_ns: int = 0,
     ) -> tuple[Worker, Tracer]:
         pace = Pace(tick=tick, heartbeat=heartbeat, retry=retry)
-        worker = Worker(lambda: sink, new_process_id(), pace=pace, limit=limit, born_ns=born_ns)
+        worker = Worker(SinkSource(lambda: sink), new_process_id(), pace=pace, limit=limit, born_ns=born_ns)
         workers.append(worker)
         provider = TracerProvider(resource=Resource.get_empty(), shutdown_on_exit=False)
         provider.add_span_processor(DurableSpanProcessor(worker))
