@@ -137,7 +137,7 @@ class Persistence:
     def _warn(self, error: Exception) -> None:
         if not self._has_warned:
             self._has_warned = True
-            text = str(error) or type(error).__name__
+            text = str(error) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
             hint = f" ({self._source.hint})" if self._source.hint else ""
             _log.warning("telemetry can't be written now, it is kept and tried again: %s%s", text, hint)
 
