@@ -1,12 +1,9 @@
 """The two ASGI applications of the service: UI and API on one port, OTLP on the other."""
 
-from collections.abc import Sequence
-from importlib.util import find_spec
-
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Router
+from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spane_otel.server.api.routes import api_routes
@@ -17,6 +14,7 @@ from spane_otel.server.health import HealthEndpoints
 from spane_otel.server.hosts import HostMiddleware
 from spane_otel.server.ingest import OtlpEndpoints, refuse, refuse_http_exception
 from spane_otel.server.problems import EXCEPTION_HANDLERS, RETRY_AFTER, problem
+from spane_otel.server.ui.routes import ui_routes
 
 
 def ui_application(context: ServerContext) -> ASGIApp:
@@ -25,7 +23,7 @@ def ui_application(context: ServerContext) -> ASGIApp:
     Pages come last and never see an address below `/api` or `/v1`, so that a program is answered with a problem
     document and never with a page.
     """
-    pages = Router(_ui_routes(context), redirect_slashes=False, default=_not_found)
+    pages = Router(ui_routes(context), redirect_slashes=False, default=_not_found)
 
     async def elsewhere(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith("/v1/"):
@@ -49,14 +47,6 @@ def otlp_application(context: ServerContext) -> ASGIApp:
     app = FailureMiddleware(app, _refuse)
     app = HostMiddleware(app, _refuse)
     return HeadersMiddleware(app, (*SECURITY_HEADERS, *OTLP_HEADERS))
-
-
-def _ui_routes(context: ServerContext) -> Sequence[BaseRoute]:
-    if find_spec("spane_otel.server.ui.routes") is None:
-        return ()
-    from spane_otel.server.ui.routes import ui_routes  # noqa: PLC0415 - templates load when there is a service
-
-    return ui_routes(context)
 
 
 async def _not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -180,7 +180,8 @@ class ChangeHub:
     async def _poll(self) -> None:
         try:
             self._cursor, changes = await self._store.poll_changes(self._cursor)
-        except InvalidValueError:  # another database stands behind the same address now
+        except InvalidValueError:
+            _log.warning("the change feed begins anew: another database seems to stand behind the same address")
             self._cursor, _ = await self._store.poll_changes()
             changes = list(EVERYTHING)
         for listener in list(self._listeners):

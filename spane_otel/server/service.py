@@ -85,8 +85,12 @@ class Service:
             server = _Server(app)
             self._servers.append(server)
             self._tasks.append(asyncio.create_task(server.serve([each]), name="spane-server"))
-        for server, task in zip(self._servers, self._tasks, strict=True):
-            await server.wait_started(task)
+        try:
+            for server, task in zip(self._servers, self._tasks, strict=True):
+                await server.wait_started(task)
+        except BaseException:
+            await self.stop()
+            raise
         return addresses
 
     async def stop(self) -> None:

@@ -412,6 +412,9 @@ async def test_a_wrong_parameter_is_a_problem_that_names_it(
     "path",
     [
         "/api/v1/executions/unknown",
+        "/api/v1/executions/" + "x" * 300,
+        "/api/v1/executions/%00",
+        "/api/v1/executions/%FF",
         "/api/v1/executions/unknown/trace",
         "/api/v1/executions/unknown/logs",
         "/api/v1/execution?id=unknown",

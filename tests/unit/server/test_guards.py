@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from spane_otel.server.health import HealthEndpoints
 from spane_otel.server.ingest import OtlpEndpoints
 from spane_otel.server.problems import problem
 from spane_otel.server.rawpath import RawPathRoute
+from spane_otel.server.ui.routes import ui_routes
 from tests.unit.server.conftest import FailingStore
 
 CSP = (
@@ -32,7 +34,7 @@ def paths_of(routes: list[BaseRoute]) -> list[str]:
     paths = []
     for route in routes:
         assert isinstance(route, RawPathRoute)
-        paths.append(route.pattern.replace("{execution_id}", "e").replace("{trace_id}", "a" * 32))
+        paths.append(re.sub(r"\{(\w+)\}", lambda found: "a" * 32 if found[1] == "trace_id" else "e", route.pattern))
     return [path for path in paths if path != "/api/v1/stream"]
 
 
@@ -54,6 +56,20 @@ async def test_every_answer_of_the_ui_port_carries_the_security_headers(
             answer = await api.request(method, path)
             assert answer.status_code in (200, 400, 404, 405), (method, path)
             assert_guarded(answer)
+
+
+async def test_every_page_and_file_of_the_ui_carries_them_too(api: httpx.AsyncClient, context: ServerContext) -> None:
+    """A page may forbid more than the rest, and a file that never changes may be kept."""
+    paths = paths_of(ui_routes(context))
+    assert "/" in paths
+    for path in [*paths, "/nothing/at/all"]:
+        for method in ("GET", "POST"):
+            answer = await api.request(method, path)
+            assert answer.status_code in (200, 400, 404, 405), (method, path)
+            assert answer.headers["content-security-policy"].startswith(CSP), path
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["referrer-policy"] == "no-referrer"
+            assert "cache-control" in answer.headers
 
 
 async def test_every_answer_of_the_otlp_port_carries_them_and_says_who_answers(
