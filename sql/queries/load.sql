@@ -88,7 +88,7 @@ SELECT execution_id, origin FROM spane.executions
    FOR UPDATE;
 
 -- name: upsert_execution_traces
--- Stores links and roots; of a link the earliest start wins, of a root the greater version.
+-- Stores links and roots; of a link the earliest start wins (of equals the lesser process), of a root the greater version.
 INSERT INTO spane.execution_traces AS held
     (execution_id, trace_id, root_span_id, root_start_ns, start_ns, end_ns, revision, workflow_version, depth, state,
      process_id, error, workflow_id, version_label, external_id, parent_execution_id, root_execution_id, input, output)
@@ -104,7 +104,8 @@ SELECT * FROM unnest(:execution_id::text[], :trace_id::uuid[], :root_span_id::bi
        version_label = excluded.version_label, external_id = excluded.external_id,
        parent_execution_id = excluded.parent_execution_id, root_execution_id = excluded.root_execution_id,
        input = excluded.input, output = excluded.output
- WHERE CASE WHEN held.root_span_id = 0 AND held.root_start_ns = 0 THEN excluded.start_ns < held.start_ns
+ WHERE CASE WHEN held.root_span_id = 0 AND held.root_start_ns = 0 THEN (excluded.start_ns, coalesce(excluded.process_id, ''))
+               < (held.start_ns, coalesce(held.process_id, ''))
             ELSE (excluded.end_ns IS NOT NULL, coalesce(excluded.end_ns, 0), excluded.revision)
                > (held.end_ns IS NOT NULL, coalesce(held.end_ns, 0), held.revision) END
 RETURNING execution_id;

@@ -7,10 +7,9 @@ the child makes its own; it keeps what it inherited unused, since closing that w
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, Literal, TypeAlias
-from weakref import WeakKeyDictionary
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -18,6 +17,7 @@ from asyncpg.pool import PoolConnectionProxy
 from spane_otel.stores.postgres.statements import Statement
 
 Use = Literal["write", "read"]
+USES: Final[tuple[Use, ...]] = ("write", "read")
 Connection: TypeAlias = "PoolConnectionProxy[Any]"
 Pool: TypeAlias = "asyncpg.Pool[Any]"  # the classes are generic to type checkers alone
 
@@ -42,7 +42,7 @@ class Pools:
         self._prepare = prepare
         self._pool_size = pool_size
         self._lock = threading.Lock()
-        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Use, Pool]] = WeakKeyDictionary()
+        self._by_loop: dict[asyncio.AbstractEventLoop, LoopPools] = {}
         self._pid = os.getpid()
         self._inherited: list[object] = []
         self.is_commit_weak = False
@@ -56,7 +56,8 @@ class Pools:
             Exception: whatever the driver says; `classify` knows it.
 
         """
-        pool = await self._pool(use)
+        pools = await self._pools()
+        pool = pools.pools[use]
         try:
             connection = await pool.acquire(timeout=ACQUIRE_SECONDS)
         except TimeoutError as error:
@@ -68,45 +69,45 @@ class Pools:
 
     async def expire(self) -> None:
         """Use none of this loop's connections again: the server they lead to is gone or no longer the primary."""
-        for pool in self._pools().values():
+        for pool in (await self._pools()).pools.values():
             await pool.expire_connections()
 
     async def aclose(self) -> None:
         """Close every loop's connections; safe to call twice."""
+        self._leave_parent()
         with self._lock:
             held = list(self._by_loop.items())
-            self._by_loop.clear()
-        if os.getpid() != self._pid:
-            self._inherited.append(held)
-            return
         here = asyncio.get_running_loop()
         for loop, pools in held:
-            for pool in pools.values():
-                if loop is here:
-                    await _close(pool)
-                elif loop.is_running():
-                    closing = asyncio.run_coroutine_threadsafe(_close(pool), loop)
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(asyncio.wrap_future(closing), 2 * CLOSE_SECONDS)
-                elif not loop.is_closed():
-                    pool.terminate()
+            if loop is here:
+                await pools.aclose()
+            elif loop.is_running():
+                closing = asyncio.run_coroutine_threadsafe(pools.aclose(), loop)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(asyncio.wrap_future(closing), 2 * CLOSE_SECONDS)
 
-    async def _pool(self, use: Use) -> Pool:
-        pools = self._pools()
-        pool = pools.get(use)
-        if pool is None:
-            pool = pools[use] = self._new_pool()
-            await pool  # gives no other task a turn: without a least size it connects nobody yet
-        return pool
-
-    def _pools(self) -> dict[Use, Pool]:
+    async def _pools(self) -> "LoopPools":
+        self._leave_parent()
         loop = asyncio.get_running_loop()
+        pools = self._by_loop.get(loop)
+        if pools is None:
+            pools = LoopPools({use: self._new_pool() for use in USES}, lambda: self._forget(loop))
+            with self._lock:
+                self._by_loop[loop] = pools
+            await pools.open()  # gives no other task of this loop a turn
+        return pools
+
+    def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._lock:
-            if os.getpid() != self._pid:
-                self._inherited.append(self._by_loop)
-                self._by_loop = WeakKeyDictionary()
-                self._pid = os.getpid()
-            return self._by_loop.setdefault(loop, {})
+            self._by_loop.pop(loop, None)
+
+    def _leave_parent(self) -> None:
+        """In a forked child, begin anew."""
+        if os.getpid() != self._pid:
+            self._inherited.append(self._by_loop)
+            self._by_loop = {}
+            self._lock = threading.Lock()
+            self._pid = os.getpid()
 
     def _new_pool(self) -> Pool:
         return asyncpg.create_pool(
@@ -124,6 +125,34 @@ class Pools:
     async def _prepare_connection(self, connection: Any) -> None:
         text, arguments = self._prepare.bind({})
         self.is_commit_weak = await connection.fetchval(text, *arguments) in _WEAK_COMMITS
+
+
+class LoopPools:
+    """The pools of one loop, closed with it at the latest."""
+
+    def __init__(self, pools: dict[Use, Pool], forget: Callable[[], None]) -> None:
+        self.pools = pools
+        self._forget = forget
+        self._life = self._live()
+
+    async def open(self) -> None:
+        for pool in self.pools.values():
+            await pool  # without a least size it connects nobody yet
+        await anext(self._life)
+
+    async def aclose(self) -> None:
+        """Close the connections; to be called in the loop that they belong to."""
+        with suppress(RuntimeError):  # the loop is closing them at this moment
+            await self._life.aclose()
+
+    async def _live(self) -> AsyncGenerator[None, None]:
+        """Be an open generator: whoever ends a loop (`asyncio.run`, a server) closes its generators first."""
+        try:
+            yield
+        finally:
+            self._forget()
+            for pool in self.pools.values():
+                await _close(pool)
 
 
 async def _keep_session(connection: Any) -> None:
