@@ -7,6 +7,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from spane_otel.server.api.routes import api_routes
+from spane_otel.server.bodies import DrainMiddleware
 from spane_otel.server.context import ServerContext
 from spane_otel.server.failures import FailureMiddleware
 from spane_otel.server.headers import OTLP_HEADERS, SECURITY_HEADERS, HeadersMiddleware
@@ -46,6 +47,7 @@ def otlp_application(context: ServerContext) -> ASGIApp:
     app = ExceptionMiddleware(app, {HTTPException: refuse_http_exception})
     app = FailureMiddleware(app, _refuse)
     app = HostMiddleware(app, _refuse)
+    app = DrainMiddleware(app)
     return HeadersMiddleware(app, (*SECURITY_HEADERS, *OTLP_HEADERS))
 
 

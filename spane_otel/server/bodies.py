@@ -1,10 +1,12 @@
 """Request bodies: read and inflated within bounds of size and time."""
 
 import asyncio
+import contextlib
 import zlib
 from typing import Final
 
 from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from spane_otel.errors import DecodeError, TooLargeError
 from spane_otel.server.intake import Lease
@@ -12,10 +14,53 @@ from spane_otel.server.intake import Lease
 MAX_BYTES: Final = 16 * 1024 * 1024
 """Of a body as it is sent, and of what it inflates to (reliability.md, section 10)."""
 READ_SECONDS: Final = 30.0
+DRAIN_BYTES: Final = 2 * MAX_BYTES
+DRAIN_SECONDS: Final = 5.0
 MAX_GZIP_MEMBERS: Final = 1_024
 """Each member costs an inflater of its own, and an empty one is 20 bytes."""
 
 _GZIP_WINDOW: Final = 31  # zlib's code for: a gzip header and trailer, any window size
+
+
+class DrainMiddleware:
+    """Reads what is left of a request's body before its answer begins.
+
+    A server that closes a connection with bytes unread resets it, and the client may never see why it was refused. A
+    client that waits for "100 Continue" has sent nothing yet; one that sends too much or too slowly is not waited for.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app: Final = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        done = any(name == b"expect" for name, _ in scope["headers"])
+
+        async def receive_noting_end() -> Message:
+            nonlocal done
+            done = True  # also if this is cancelled: who waited long enough waits no more
+            message = await receive()
+            done = not message.get("more_body", False)
+            return message
+
+        async def send_after_body(message: Message) -> None:
+            nonlocal done
+            if not done:
+                done = True
+                await _drain(receive)
+            await send(message)
+
+        await self.app(scope, receive_noting_end, send_after_body)
+
+
+async def _drain(receive: Receive) -> None:
+    left = DRAIN_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            while left > 0:
+                message = await receive()
+                if not message.get("more_body", False):
+                    return
+                left -= len(message.get("body", b""))
 
 
 async def read_body(request: Request, lease: Lease, *, gzip: bool) -> bytes:

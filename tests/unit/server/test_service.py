@@ -14,7 +14,7 @@ import pytest
 from spane_otel.clock import ManualClock
 from spane_otel.errors import ConfigurationError, StoreUnavailableError
 from spane_otel.records import Batch, WriteResult
-from spane_otel.server import changes, connections, stream
+from spane_otel.server import bodies, changes, connections, stream
 from spane_otel.server.context import Addresses
 from spane_otel.server.service import Service
 from tests import rows
@@ -261,9 +261,37 @@ async def test_a_head_that_never_ends_is_closed(addresses: Addresses, monkeypatc
         writer.close()
 
 
+@pytest.mark.parametrize(
+    ("path", "media_type", "host", "status"),
+    [
+        ("/v1/traces", "text/plain", "localhost", 415),
+        ("/v1/nothing", "application/x-protobuf", "localhost", 404),
+        ("/v1/traces", "application/x-protobuf", "evil.example", 421),
+    ],
+)
+async def test_a_refused_client_sees_why_although_it_was_still_sending(
+    addresses: Addresses, path: str, media_type: str, host: str, status: int
+) -> None:
+    """Closing with bytes unread would reset the connection and lose the answer."""
+    reader, writer = await connect(addresses.otlp)
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {media_type}\r\nConnection: close\r\n"
+    writer.write(head.encode() + b"Content-Length: 8000000\r\n\r\n")
+    writer.write(bytes(8_000_000))
+    assert (await reader.read()).startswith(f"HTTP/1.1 {status}".encode())
+    writer.close()
+
+
+async def test_a_client_that_waits_for_leave_to_send_is_refused_at_once(addresses: Addresses) -> None:
+    reader, writer = await connect(addresses.otlp)
+    writer.write(b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 415")
+    writer.close()
+
+
 async def test_a_body_that_goes_on_after_it_was_refused_is_cut_off(
     addresses: Addresses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(bodies, "DRAIN_SECONDS", 0.05)
     monkeypatch.setattr(connections, "DRAIN_SECONDS", 0.05)
     reader, writer = await connect(addresses.otlp)
     writer.write(b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n")
