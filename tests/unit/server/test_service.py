@@ -15,6 +15,7 @@ from spane_otel.clock import ManualClock
 from spane_otel.errors import ConfigurationError, StoreUnavailableError
 from spane_otel.records import Batch, WriteResult
 from spane_otel.server import bodies, changes, connections, stream
+from spane_otel.server import service as service_module
 from spane_otel.server.context import Addresses
 from spane_otel.server.service import Service
 from tests import rows
@@ -234,6 +235,29 @@ async def test_stopping_finishes_what_is_in_flight(client: httpx.AsyncClient, st
     commit.set()
     assert (await answer).status_code == 200
     await stopping
+
+
+async def test_stopping_waits_no_longer_than_its_grace_and_asks_to_come_again(
+    client: httpx.AsyncClient, store: FailingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that hangs holds nothing up for ever, and no request is answered 500."""
+    written = asyncio.Event()
+
+    async def hang(batch: Batch) -> WriteResult:
+        written.set()
+        await asyncio.Event().wait()
+        return WriteResult()
+
+    store.write = hang  # type: ignore[method-assign]  # the store of this test alone
+    monkeypatch.setattr(service_module, "STOP_SECONDS", 0.1)
+    service = Service(store, port=0, otlp_http_port=0)
+    addresses = await service.start()
+    answer = asyncio.create_task(client.post(f"{addresses.otlp}/v1/traces", content=ONE, headers=PROTOBUF))
+    await written.wait()
+    async with asyncio.timeout(5):
+        await service.stop()
+    assert (await answer).status_code == 503
+    assert (await answer).headers["retry-after"] == "1"
 
 
 async def test_a_head_that_grows_without_end_is_refused(addresses: Addresses) -> None:
