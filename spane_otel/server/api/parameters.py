@@ -9,7 +9,7 @@ from typing import Final
 from starlette.requests import Request
 
 from spane_otel.clock import SECOND
-from spane_otel.ids import trace_id_from_hex
+from spane_otel.ids import span_id_from_hex, trace_id_from_hex
 from spane_otel.server.problems import ParameterError
 
 LIMIT: Final = 100
@@ -84,7 +84,7 @@ class Parameters:
     def span_id(self, name: str) -> str | None:
         """Return 16 lower-case hex digits."""
         value = self.text(name)
-        if value is not None and not re.fullmatch(r"[0-9a-fA-F]{16}", value, re.ASCII):
+        if value is not None and span_id_from_hex(value) is None:
             raise ParameterError(name, f"{name} must be 16 hex digits")
         return value.lower() if value is not None else None
 
