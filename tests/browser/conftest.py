@@ -1,5 +1,6 @@
 """A service with a store in memory, and a browser that looks at it."""
 
+import os
 import re
 import shutil
 import time
@@ -144,8 +145,6 @@ def now_ns() -> int:
 
 
 @pytest.fixture
-def pictures() -> Path:
-    """Where the pictures of the README are kept."""
-    folder = Path(__file__).parents[2] / "docs" / "images"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def pictures(tmp_path: Path) -> Path:
+    """Where pictures go: PICTURES names a folder, for example docs/images."""
+    return Path(os.environ.get("PICTURES", tmp_path))

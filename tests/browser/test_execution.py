@@ -143,7 +143,7 @@ async def test_an_execution_whose_process_is_gone_is_abandoned(site: Site, open_
     await expect(row).to_contain_text("≥ 9.")
     await row.get_by_role("link").click()
     await expect(page.locator(".title")).to_contain_text("Abandoned")
-    await expect(page.locator(".gone")).to_contain_text("50 s ago")
+    await expect(page.locator(".gone")).to_contain_text(re.compile(r"5\d s ago"))
 
 
 async def test_the_logs_stand_beside_their_spans(site: Site, open_page: OpenPage, now_ns: int) -> None:

@@ -1,4 +1,4 @@
-"""The pictures of the README, taken anew by each run."""
+"""The pictures of the README. Run with PICTURES=docs/images to renew them."""
 
 from pathlib import Path
 

@@ -45,7 +45,8 @@ POOR_CONTRAST: Final = """
     const text = over(parse(getComputedStyle(node).color), below);
     const [light, dark] = [luminance(text), luminance(below)].sort((a, b) => b - a);
     const ratio = (light + 0.05) / (dark + 0.05);
-    if (ratio < 4.5) poor.push(`${ratio.toFixed(2)} ${node.className} "${walker.currentNode.textContent.trim().slice(0, 40)}"`);
+    const text40 = walker.currentNode.textContent.trim().slice(0, 40);
+    if (ratio < 4.5) poor.push(`${ratio.toFixed(2)} ${node.className} "${text40}"`);
   }
   return { poor: [...new Set(poor)], seen };
 }

@@ -53,6 +53,11 @@ def _copyable(text: str) -> Exact:
     return Exact(json.dumps(text))
 
 
+def _json(value: Any) -> Exact:
+    """Return `value` as JSON, for a module to read from an attribute."""
+    return Exact(json.dumps(value))
+
+
 def make_environment() -> Environment:
     """Return the environment of every template; an undefined name is an error."""
     environment = Environment(
@@ -70,6 +75,7 @@ def make_environment() -> Environment:
         "counted": counted,
         "duration": duration,
         "exact": Exact,
+        "json": _json,
         "line": visible_line,
         "long": _long,
         "offset": offset,

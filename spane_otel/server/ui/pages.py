@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
+from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from spane_otel.clock import SECOND
 from spane_otel.errors import InvalidValueError, StoreUnavailableError
 from spane_otel.ids import trace_id_from_hex
 from spane_otel.records import Execution
@@ -43,21 +44,38 @@ CONTENT_SECURITY_POLICY: Final = (
 
 CHILDREN_SHOWN: Final = 50
 
-Handler = Callable[["Pages", Request], Awaitable[Response]]
+
+class Sheet(Struct):
+    """A page to be rendered: its template and what the template is given."""
+
+    template: str
+    values: dict[str, Any]
+    status: int = 200
 
 
-def answer_outage(handler: Handler) -> Handler:
-    """Answer with the page that says so while the store does not; live pages take its box and stay."""
+Handler = Callable[["Pages", Request], Awaitable[Response | Sheet]]
+Endpoint = Callable[["Pages", Request], Awaitable[Response]]
+
+
+def page(handler: Handler) -> Endpoint:
+    """Render what `handler` returns, or that the store does not answer; live pages take that box and stay.
+
+    Where the page stands in the feed of changes is read before anything else, so that its stream can go on from there.
+    """
 
     @wraps(handler)
     async def answer(pages: "Pages", request: Request) -> Response:
+        cursor = ""
         try:
-            return await handler(pages, request)
+            if "part" not in request.query_params:
+                cursor = await pages.read_cursor()
+            outcome = await handler(pages, request)
         except StoreUnavailableError as error:
             _log.warning("the store does not answer: %s", error)
-            return pages.render("away.html", status=503, headers={"Retry-After": "2"}, section="", reason=str(error))
+            outcome = Sheet("away.html", {"section": "", "reason": str(error)}, 503)
         except InvalidValueError as error:
-            return pages.render("refused.html", status=400, section="", reason=str(error))
+            outcome = Sheet("refused.html", {"section": "", "reason": str(error)}, 400)
+        return outcome if isinstance(outcome, Response) else pages.render(outcome, cursor)
 
     return answer
 
@@ -69,29 +87,27 @@ class Pages:
         self._context: Final = context
         self._store: Final = context.store
 
-    @answer_outage
-    async def executions(self, request: Request) -> Response:
+    @page
+    async def executions(self, request: Request) -> Response | Sheet:
         """`/`: executions, newest first; `?inner=1` also those inside others."""
         cursor = request.query_params.get("cursor")
         with_inner = request.query_params.get("inner") == "1"
-        page = await list_executions(self._store, cursor=cursor, with_inner=with_inner)
-        if not page.lines and cursor is None:
-            inner = not with_inner and (await self._store.list_executions(limit=1)).items
-            if not inner:
-                return await self._empty("executions")
-        return self.render("executions.html", section="executions", page=page, cursor=cursor)
+        listed = await list_executions(self._store, cursor=cursor, with_inner=with_inner)
+        if not listed.lines and cursor is None and (with_inner or not await self._store.list_executions(limit=1)):
+            return await self._empty("executions")
+        return Sheet("executions.html", {"section": "executions", "page": listed, "cursor": cursor})
 
-    @answer_outage
-    async def traces(self, request: Request) -> Response:
+    @page
+    async def traces(self, request: Request) -> Response | Sheet:
         """`/traces`: traces by their root span, newest first."""
         cursor = request.query_params.get("cursor")
-        page = await list_traces(self._store, cursor=cursor)
-        if not page.lines and cursor is None:
+        listed = await list_traces(self._store, cursor=cursor)
+        if not listed.lines and cursor is None:
             return await self._empty("traces")
-        return self.render("traces.html", section="traces", page=page, cursor=cursor)
+        return Sheet("traces.html", {"section": "traces", "page": listed, "cursor": cursor})
 
-    @answer_outage
-    async def execution(self, request: Request) -> Response:
+    @page
+    async def execution(self, request: Request) -> Response | Sheet:
         """`/executions/{id}`, and `/execution?id=` for the ids that browsers would collapse in a path."""
         execution_id = request.path_params.get("execution_id") or request.query_params.get("id") or ""
         now_ns = self._context.clock.now_ns()
@@ -100,20 +116,20 @@ class Pages:
         if view is None:
             if trace_id_from_hex(execution_id) and await self._store.get_trace_by_id(execution_id.lower()):
                 return RedirectResponse(f"/traces/{execution_id.lower()}")
-            return await self._not_found("execution", execution_id)
+            return self._not_found("execution", execution_id)
         return await self._show(request, view)
 
-    @answer_outage
-    async def trace(self, request: Request) -> Response:
+    @page
+    async def trace(self, request: Request) -> Response | Sheet:
         """`/traces/{id}`."""
         trace_id = request.path_params["trace_id"]
         now_ns = self._context.clock.now_ns()
         view = await read_trace(self._store, trace_id.lower(), now_ns, cursor=request.query_params.get("cursor"))
         if view is None:
-            return await self._not_found("trace", trace_id)
+            return self._not_found("trace", trace_id)
         return await self._show(request, view)
 
-    async def _show(self, request: Request, view: View) -> Response:
+    async def _show(self, request: Request, view: View) -> Response | Sheet:
         """Return the part that was asked for: a page, its rows, or the panel of one span."""
         query = request.query_params
         match query.get("part"):
@@ -122,29 +138,22 @@ class Pages:
             case "panel":
                 index = view.find_row(query.get("span", ""))
                 panel = make_panel(view, index) if index is not None else None
-                return self.render(
-                    "panel.html",
-                    status=200 if panel else 404,
-                    panel=panel,
-                    view=view,
-                    mark_kind=mark_kind,
-                    here_url=here_url(view),
-                )
+                values: dict[str, Any] = {
+                    "panel": panel,
+                    "view": view,
+                    "mark_kind": mark_kind,
+                    "here_url": here_url(view),
+                }
+                return Sheet("panel.html", values, 200 if panel else 404)
         tab = "logs" if query.get("tab") == "logs" else "timeline"
-        shared = await self._describe(view)
+        values = {**await self._describe(view), "tab": tab}
         if tab == "logs":
             lines = make_lines(view, with_events=view.logs.next is None and "cursor" not in query)
-            return self.render(
-                "logs.html", **shared, tab=tab, lines=lines, kinds=count_kinds(lines), cursor=query.get("cursor")
-            )
-        return self.render(
-            "timeline.html",
-            **shared,
-            tab=tab,
-            window=first_window(view.timeline),
-            island=island(view.timeline),
-            failed=failed_keys(view),
-        )
+            values |= {"lines": lines, "kinds": count_kinds(lines), "cursor": query.get("cursor")}
+            return Sheet("logs.html", values)
+        timeline = view.timeline
+        values |= {"window": first_window(timeline), "island": island(timeline), "failed": failed_keys(view)}
+        return Sheet("timeline.html", values)
 
     async def _describe(self, view: View) -> dict[str, Any]:
         """Return what the head of a page shows."""
@@ -176,33 +185,32 @@ class Pages:
             "owners": owners,
         }
 
-    async def _empty(self, section: str) -> Response:
-        stats = await self._store.stats()
-        return self.render("empty.html", section=section, stats=stats)
+    async def _empty(self, section: str) -> Sheet:
+        return Sheet("empty.html", {"section": section, "stats": await self._store.stats()})
 
-    async def _not_found(self, kind: str, asked: str) -> Response:
-        return self.render("not_found.html", status=404, section=f"{kind}s", kind=kind, asked=asked)
+    def _not_found(self, kind: str, asked: str) -> Sheet:
+        return Sheet("not_found.html", {"section": f"{kind}s", "kind": kind, "asked": asked}, 404)
 
-    def render(
-        self, template: str, *, status: int = 200, headers: dict[str, str] | None = None, **values: Any
-    ) -> Response:
+    async def read_cursor(self) -> str:
+        """Return where the feed of changes is now."""
+        cursor, _ = await self._store.poll_changes()
+        return cursor
+
+    def render(self, sheet: Sheet, change_cursor: str) -> Response:
         """Return a page. Every template may use the present, the addresses and the store's label."""
         now_ns = self._context.clock.now_ns()
-        text = TEMPLATES.get_template(template).render(
+        text = TEMPLATES.get_template(sheet.template).render(
             now_ns=now_ns,
-            now_second=now_ns // SECOND,
             clock=lambda ns, exact=False: clock_time(ns, now_ns, exact=exact),
+            change_cursor=change_cursor,
             addresses=self._context.addresses,
             store_label=self._context.store_label,
-            execution_url=execution_path,
-            **values,
+            **sheet.values,
         )
-        return Response(
-            text,
-            status,
-            {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Cache-Control": "no-store"} | (headers or {}),
-            "text/html; charset=utf-8",
-        )
+        headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Cache-Control": "no-store"}
+        if sheet.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            headers["Retry-After"] = "2"
+        return Response(text, sheet.status, headers, "text/html; charset=utf-8")
 
 
 def here_url(view: View) -> str:

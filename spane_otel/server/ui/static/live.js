@@ -3,10 +3,15 @@
 const LEAST_PAUSE_MS = 400;
 const RETRY_MS = 2000;
 
-/** Calls `look` when something changed, never twice at once, and not more often than the answers allow. */
+/** Calls `look` when something changed, never twice at once, and not more often than the answers allow.
+ *
+ * `cursor` is where the page stood in the feed of changes when it was made: the stream goes on from there, so nothing
+ * between the two is missed and a page that is current is not fetched again.
+ */
 export class Live {
-  constructor(query, look) {
-    this.query = query;
+  constructor(cursor, concerns, look) {
+    this.cursor = cursor;
+    this.concerns = concerns;
     this.look = look;
     this.sign = document.querySelector(".live[data-state]");
     this.source = null;
@@ -14,7 +19,10 @@ export class Live {
     this.looking = false;
     this.again = false;
     this.lastHeard = Date.now();
-    this.onVisibility = () => this.follow();
+    this.onVisibility = () => {
+      this.follow();
+      if (!document.hidden) this.soon();
+    };
     document.addEventListener("visibilitychange", this.onVisibility);
     this.follow();
   }
@@ -27,19 +35,16 @@ export class Live {
       return;
     }
     if (this.source !== null) return;
-    const source = new EventSource(`/api/v1/stream${this.query}`);
+    const query = this.cursor ? `?cursor=${encodeURIComponent(this.cursor)}` : "";
+    const source = new EventSource(`/api/v1/stream${query}`);
     this.source = source;
-    source.addEventListener("open", () => {
+    source.addEventListener("open", () => this.say("live"));
+    source.addEventListener("change", (event) => {
       this.say("live");
-      this.soon();
-    });
-    source.addEventListener("change", () => {
-      this.say("live");
-      this.soon();
+      if (this.concerns(JSON.parse(event.data))) this.soon();
     });
     source.addEventListener("store", (event) => {
-      if (JSON.parse(event.data).available) this.say("live");
-      this.soon();
+      if (!JSON.parse(event.data).available || this.isAway) this.soon();
     });
     source.addEventListener("error", () => {
       this.say("waiting");
@@ -61,7 +66,9 @@ export class Live {
     const started = performance.now();
     let pause = LEAST_PAUSE_MS;
     try {
-      if ((await this.look()) === "away") {
+      const outcome = await this.look();
+      this.isAway = outcome === "away";
+      if (outcome !== "") {
         this.again = true;
         pause = RETRY_MS;
       }

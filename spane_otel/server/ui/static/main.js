@@ -25,7 +25,7 @@ function startPage() {
   rememberRegions(main);
   offerWhole(main);
   view = makeView();
-  live = new Live(streamQuery(), lookAgain);
+  live = new Live(main.dataset.cursor ?? "", concerns, lookAgain);
 }
 
 function makeView() {
@@ -35,13 +35,12 @@ function makeView() {
   return null;
 }
 
-/** Which changes this page wants to hear of. */
-function streamQuery() {
-  const { page } = main.dataset;
-  const { executionId, traceId } = main.querySelector("[data-owner]")?.dataset ?? {};
-  if (page !== "execution" && page !== "trace" && page !== "logs") return "";
-  if (executionId) return `?execution_id=${encodeURIComponent(executionId)}`;
-  return traceId ? `?trace_id=${encodeURIComponent(traceId)}` : "";
+/** Whether a change may show on this page: a list shows all, a trace what belongs to it and to the executions in it. */
+function concerns(change) {
+  const shown = main.querySelector("[data-shown]");
+  if (shown === null || (!change.execution_id && !change.trace_id)) return true;
+  const { executions, traces } = shown.dataset;
+  return JSON.parse(executions).includes(change.execution_id) || JSON.parse(traces).includes(change.trace_id);
 }
 
 async function lookAgain() {
@@ -54,6 +53,7 @@ async function lookAgain() {
     return "away";
   }
   setNow(fetched.dataset.nowNs);
+  live.cursor = fetched.dataset.cursor || live.cursor;
   if (fetched.dataset.page !== main.dataset.page) return turnInto(fetched, page.title);
   if (document.title !== page.title) document.title = page.title;
   const waiting = replaceRegions(main, fetched, (region) => {
@@ -62,7 +62,7 @@ async function lookAgain() {
   });
   offerWhole(main);
   await view?.update(fetched);
-  return waiting ? "away" : "";
+  return waiting ? "waiting" : "";
 }
 
 /** The page became another one: the list is no longer empty, or what was not found has arrived. */
