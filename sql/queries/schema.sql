@@ -8,7 +8,7 @@ SELECT set_config('synchronous_commit', 'on', true);
 
 -- name: check_writable
 -- Fails on a standby and wherever transactions are read-only.
-SELECT pg_current_xact_id();
+INSERT INTO spane.changes (kind) SELECT 'spans' WHERE false;
 
 -- name: describe_server
 -- Tells version and encoding.

@@ -36,7 +36,7 @@ _SPANE_TABLES: Final = frozenset(
     }
 )
 """SPANE's own tables (its Drizzle schema), so that its database is not mistaken for an empty one."""
-_CREATED_TABLE: Final = re.compile(r'CREATE TABLE "\w+"\.(\w+)')
+_OUR_TABLE: Final = re.compile(r'^\w+ TABLE "\w+"\.(\w+)', re.MULTILINE)
 
 
 async def migrate(url: str, schema: str = "spane") -> list[str]:
@@ -111,7 +111,7 @@ class _Migration:
             )
 
     async def _refuse_foreign(self, *, is_bookkeeping_foreign: bool) -> None:
-        ours = set(_CREATED_TABLE.findall("\n".join(load_script("schema.sql", self._schema))))
+        ours = set(_OUR_TABLE.findall("\n".join(load_script("schema.sql", self._schema))))
         present = {row["name"] for row in await self._fetch("list_relations", schema=self._schema)}
         foreign = sorted(present & (ours | _SPANE_TABLES))
         if foreign or is_bookkeeping_foreign:
