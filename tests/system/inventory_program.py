@@ -11,6 +11,7 @@ import urllib.request
 
 from opentelemetry import trace
 from opentelemetry.trace import Link, Status, StatusCode
+from opentelemetry.util.types import Attributes
 
 logging.basicConfig(level=logging.INFO)
 log = logging.getLogger("inventory")
@@ -36,7 +37,7 @@ def count(url: str) -> int:
 async def main(url: str) -> None:
     with tracer.start_as_current_span("warm up") as first:
         log.warning("low on nuts")
-    attributes = {"largest": 2**63 - 1, "smallest": -(2**63), "ratio": 1.0, "empty": "", "many": ["a", "b"]}
+    attributes: Attributes = {"largest": 2**63 - 1, "smallest": -(2**63), "ratio": 1.0, "empty": "", "many": ["a", "b"]}
     with tracer.start_as_current_span(
         "take stock",
         kind=trace.SpanKind.SERVER,
