@@ -47,7 +47,7 @@ def make_lines(view: View, *, with_events: bool) -> list[LogLine]:
     places = _places(view)
     lines = [_line(log, view, places, base_ns) for log in view.logs]
     if with_events:
-        lines.extend(_event_lines(view, base_ns))
+        lines.extend(_event_lines(view, places, base_ns))
         lines.sort(key=lambda line: line.time_ns)
     return _mark_gaps(lines, view.timeline.length)
 
@@ -102,8 +102,7 @@ def _line(log: Log, view: View, places: dict[SpanKey, _Place], base_ns: int) -> 
     )
 
 
-def _event_lines(view: View, base_ns: int) -> list[LogLine]:
-    places = _places(view)
+def _event_lines(view: View, places: dict[SpanKey, _Place], base_ns: int) -> list[LogLine]:
     lines: list[LogLine] = []
     for tree_row in view.tree.rows:
         span = tree_row.span

@@ -13,7 +13,6 @@ from starlette.responses import RedirectResponse, Response
 
 from spane_otel.errors import InvalidValueError, StoreUnavailableError
 from spane_otel.ids import trace_id_from_hex
-from spane_otel.records import Execution
 from spane_otel.server.context import ServerContext
 from spane_otel.server.ui.environment import TEMPLATES, execution_path, trace_path
 from spane_otel.server.ui.failures import (
@@ -41,8 +40,6 @@ CONTENT_SECURITY_POLICY: Final = (
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
 """Of every page. Trusted types: the browser itself refuses to turn text into HTML."""
-
-CHILDREN_SHOWN: Final = 50
 
 
 class Sheet(Struct):
@@ -158,13 +155,7 @@ class Pages:
     async def _describe(self, view: View) -> dict[str, Any]:
         """Return what the head of a page shows."""
         execution = view.execution
-        children: list[Execution] = []
-        if execution is not None:
-            ids = {span.execution_id for span in view.trace.spans if span.execution_id}
-            for child_id in sorted(ids - {execution.execution_id})[:CHILDREN_SHOWN]:
-                child = await self._store.get_execution(child_id)
-                if child is not None and child.parent_execution_id == execution.execution_id:
-                    children.append(child)
+        children = [row for row in view.timeline.rows if row.sub] if execution is not None else []
         parent_id = execution.parent_execution_id if execution else None
         owners = sorted({span.execution_id for span in view.trace.spans if span.execution_id})
         return {

@@ -10,6 +10,7 @@ from spane_otel.server.ui.reading import View
 from spane_otel.traces.origin import Failure, Frame, is_failed, own_frame, read_failure, read_stack
 from spane_otel.traces.rows import Row
 from spane_otel.traces.services import service_name
+from spane_otel.traces.tree import SpanKey
 
 LOGS_SHOWN: Final = 50
 
@@ -82,6 +83,7 @@ def make_panel(view: View, index: int) -> Panel | None:
     logs = _logs_of(view, index)
     resources, scopes = view.trace.resources, view.trace.scopes
     resource = resources[span.resource] if span.resource < len(resources) else None
+    rows = _rows_by_id(view) if span.links.text != "[]" else {}
     scope = scopes[span.scope] if span.scope < len(scopes) else None
     return Panel(
         row=row,
@@ -97,7 +99,7 @@ def make_panel(view: View, index: int) -> Panel | None:
         events=[_event(each) for each in read_items(span.events)],
         logs=logs[:LOGS_SHOWN],
         more_logs=max(len(logs) - LOGS_SHOWN, 0),
-        links_out=[_link(view, each) for each in read_items(span.links)],
+        links_out=[_link(rows, each) for each in read_items(span.links)],
         links_in=_incoming(view, span),
         resource=resource,
         resource_attributes=show_attributes(resource.attributes) if resource else [],
@@ -155,26 +157,27 @@ def _event(event: dict[str, Any]) -> Event:
     )
 
 
-def _link(view: View, link: dict[str, Any]) -> Link:
+def _link(rows: dict[SpanKey, Row], link: dict[str, Any]) -> Link:
     trace_id, span_id = link.get("trace_id", ""), link.get("span_id", "")
-    here, name = _find_span(view, trace_id, span_id)
+    row = rows.get((trace_id, span_id))
     return Link(
         trace_id=trace_id,
         span_id=span_id,
-        here=here,
-        name=name,
+        here=row.key if row else None,
+        name=row.name if row else "",
         attributes=show_values(link.get("attributes", {})),
         trace_state=link.get("trace_state", ""),
         dropped_attributes_count=link.get("dropped_attributes_count", 0),
     )
 
 
-def _find_span(view: View, trace_id: str, span_id: str) -> tuple[str | None, str]:
+def _rows_by_id(view: View) -> dict[SpanKey, Row]:
+    """Return the row of each span; of several with one id, the first."""
+    found: dict[SpanKey, Row] = {}
     for row, tree_row in zip(view.timeline.rows, view.tree.rows, strict=True):
-        span = tree_row.span
-        if span is not None and span.span_id == span_id and span.trace_id == trace_id:
-            return row.key, row.name
-    return None, ""
+        if tree_row.span is not None:
+            found.setdefault((tree_row.span.trace_id, tree_row.span.span_id), row)
+    return found
 
 
 def _incoming(view: View, target: Span) -> list[Link]:
