@@ -140,8 +140,9 @@ def _is_plain_span(row: SpanRow, window: Window) -> bool:
         and "\\u" not in row.attributes  # an escaped NUL or surrogate, which json takes and jsonb doesn't
         and (row.events is None or (row.events[:1] == "[" and "\\u" not in row.events))
         and (row.links is None or (row.links[:1] == "[" and "\\u" not in row.links))
-        and not (row.dropped_attributes_count or row.dropped_events_count or row.dropped_links_count)
-        and (row.stamp is None or (row.stamp.input is None and row.stamp.output is None))
+        and 0 <= row.dropped_attributes_count < _UINT32
+        and 0 <= row.dropped_events_count < _UINT32
+        and 0 <= row.dropped_links_count < _UINT32
     )
 
 
@@ -157,7 +158,7 @@ def _is_plain_log(row: LogRow, window: Window) -> bool:
         and row.attributes[:1] == "{"
         and "\\u" not in row.attributes
         and "\\u" not in row.body
-        and not row.dropped_attributes_count
+        and 0 <= row.dropped_attributes_count < _UINT32
     )
 
 

@@ -20,7 +20,7 @@ from spane_otel.stores.postgres.columns import (
     span_columns,
 )
 from spane_otel.stores.postgres.database import Database, MissingPartitionError, PoisonError, Session
-from spane_otel.stores.postgres.derive import Links, derive_executions, unknown_rows
+from spane_otel.stores.postgres.derived import Links, derive_executions, remember_rows, unknown_rows
 from spane_otel.stores.postgres.known import Known
 from spane_otel.stores.postgres.partitions import Partitions
 from spane_otel.stores.postgres.processes import Processes
@@ -154,7 +154,7 @@ class Load:
             return len(written_spans), len(written_logs)
 
         spans_written, logs_written = await self._database.run("write", commit)
-        self._links.add((row.key, row) for row in links)
+        remember_rows(self._links, links)
         outcome.spans_written += spans_written
         outcome.logs_written += logs_written
 

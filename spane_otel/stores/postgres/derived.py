@@ -2,10 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from typing import Final
 
 from asyncpg import Record
+from msgspec.structs import replace
 
 from spane_otel.derivation import ExecutionTraceRow, fold, supersedes
+from spane_otel.errors import StoreUnavailableError
 from spane_otel.records import Stamp
 from spane_otel.stores.postgres.columns import derived_columns, execution_trace_columns
 from spane_otel.stores.postgres.database import Session
@@ -14,10 +17,17 @@ from spane_otel.stores.postgres.known import Known
 Links = Known[tuple[str, bytes, int, int], ExecutionTraceRow]
 """What this writer has committed, so that ordinary batches leave executions alone."""
 
+_LOCK_ATTEMPTS: Final = 10
+
 
 def unknown_rows(links: Links, rows: Iterable[ExecutionTraceRow]) -> list[ExecutionTraceRow]:
     """Return the rows that may change something."""
     return [row for row in rows if (held := links.get(row.key)) is None or supersedes(row, held)]
+
+
+def remember_rows(links: Links, rows: Iterable[ExecutionTraceRow]) -> None:
+    """Note rows as committed: what orders them, not the payloads, which may be large."""
+    links.add((row.key, replace(row, error=None, stamp=Stamp())) for row in rows)
 
 
 async def derive_executions(session: Session, rows: Sequence[ExecutionTraceRow]) -> list[str]:
@@ -39,12 +49,18 @@ async def derive_executions(session: Session, rows: Sequence[ExecutionTraceRow])
 
 
 async def _lock(session: Session, execution_ids: Sequence[str]) -> None:
-    """Make and lock the executions' rows; one may be deleted between the two, then it is made again."""
-    while True:
+    """Make and lock the executions' rows; one may be deleted between the two, then it is made again.
+
+    Raises:
+        StoreUnavailableError: somebody deletes them as fast as they are made.
+
+    """
+    for _ in range(_LOCK_ATTEMPTS):
         await session.execute("insert_derived_executions", execution_ids=execution_ids)
         locked = await session.fetch("lock_executions", execution_ids=execution_ids)
         if len(locked) == len(execution_ids):
             return
+    raise StoreUnavailableError("executions are deleted as fast as they are made")
 
 
 def _read_row(record: Record) -> ExecutionTraceRow:
