@@ -1,6 +1,7 @@
 -- name: prepare_connection
--- Keeps planning short for our small statements, and tells how durable a commit is.
-SELECT current_setting('synchronous_commit'), set_config('jit', 'off', false);
+-- Makes plans look rows up by key, also those that are made while a table is empty, and tells how durable a commit is.
+SELECT current_setting('synchronous_commit'), set_config('jit', 'off', false),
+       set_config('enable_seqscan', 'off', false);
 
 -- name: raise_commit
 -- Makes this transaction's commit wait for the disk.
