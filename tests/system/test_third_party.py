@@ -1,14 +1,17 @@
 """A foreign program, instrumented by OpenTelemetry's own packages, is shown as it was on the wire."""
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, sync_playwright
 
+from tests.browser.conftest import SWITCHES
 from tests.service_process import ServiceProcess
 from tests.system.tee import Tee, tee
 from tests.system.wire import logs_of, spans_of
@@ -17,6 +20,18 @@ pytestmark = pytest.mark.system
 
 PROGRAM = Path(__file__).with_name("inventory_program.py")
 INSTRUMENT = Path(sys.executable).with_name("opentelemetry-instrument")
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page of a browser of this test's own."""
+    program = shutil.which("chromium")
+    assert program is not None, "this test needs a browser: apt-get install chromium"
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=program, args=list(SWITCHES)) as browser,
+    ):
+        yield browser.new_page()
 
 
 def run_program(proxy: Tee) -> None:
@@ -81,7 +96,7 @@ def test_a_foreign_program_is_found_by_clicking_from_the_first_page(page: Page, 
     ):
         run_program(proxy)
         page.goto(service.ui)
-        page.get_by_role("link", name="Traces", exact=True).click()
+        page.get_by_role("navigation").get_by_role("link", name="Traces").click()
         page.get_by_role("link", name="take stock").click()
         row = page.get_by_role("row").filter(has_text="take stock").first
         row.click()
