@@ -51,7 +51,8 @@ def span(
 ) -> SpanRow:
     """Return the span `name` of the trace `trace`; times in seconds after BASE_NS, `end=None`: still open.
 
-    `columns` are any of SpanRow's, `name` too. With `execution` it is stamped with it; with `workflow` too (or `stamp=Stamp(...)`) it says what its execution is.
+    `columns` are any of SpanRow's, `name` too. With `execution` it is stamped with it; with `workflow` too (or
+    `stamp=Stamp(...)`) it says what its execution is.
     """
     stamp = columns.pop("stamp", None)
     if execution is not None and stamp is None:
