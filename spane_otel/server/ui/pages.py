@@ -126,6 +126,11 @@ class Pages:
             return self._not_found("trace", trace_id)
         return await self._show(request, view)
 
+    @page
+    async def elsewhere(self, request: Request) -> Response | Sheet:
+        """Any other address."""
+        return Sheet("refused.html", {"section": "", "reason": f"There is no page {request.url.path}."}, 404)
+
     async def _show(self, request: Request, view: View) -> Response | Sheet:
         """Return the part that was asked for: a page, its rows, or the panel of one span."""
         query = request.query_params

@@ -1,6 +1,6 @@
 """The pages of the UI and the files they load."""
 
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from spane_otel.server.context import ServerContext
 from spane_otel.server.rawpath import RawPathRoute
@@ -18,4 +18,5 @@ def ui_routes(context: ServerContext) -> list[BaseRoute]:
         RawPathRoute("/executions/{execution_id}", pages.execution),
         RawPathRoute("/execution", pages.execution),
         RawPathRoute("/assets/{version}/{name}", serve_asset),
+        Route("/{path:path}", pages.elsewhere),
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from spane_otel.errors import SchemaError, StoreError, StoreUnavailableError
 from spane_otel.server.api.routes import api_routes
@@ -33,8 +33,9 @@ def paths_of(routes: list[BaseRoute]) -> list[str]:
     """Return an address of every route; the one of the stream would not end."""
     paths = []
     for route in routes:
-        assert isinstance(route, RawPathRoute)
-        paths.append(re.sub(r"\{(\w+)\}", lambda found: "a" * 32 if found[1] == "trace_id" else "e", route.pattern))
+        assert isinstance(route, RawPathRoute | Route)
+        pattern = route.pattern if isinstance(route, RawPathRoute) else route.path
+        paths.append(re.sub(r"\{(\w+)(?::path)?\}", lambda found: "a" * 32 if found[1] == "trace_id" else "e", pattern))
     return [path for path in paths if path != "/api/v1/stream"]
 
 

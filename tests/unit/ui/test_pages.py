@@ -93,6 +93,7 @@ async def test_every_page_carries_a_strict_policy(pages: Pages, path: str) -> No
         ("/traces/none", 404),
         ("/traces/" + "0" * 32, 404),
         ("/execution", 404),
+        ("/nowhere/at/all", 404),
         ("/executions/e-1?part=panel&span=none", 404),
         ("/?cursor=none%20of%20ours", 400),
         ("/traces?cursor=x", 400),
