@@ -97,13 +97,13 @@ class Persistence:
                 return value
 
     async def close(self) -> None:
-        """Close the sink, within a second; of one that is lent, only what it holds for this event loop."""
+        """Close the sink, within a second; one that is lent is its owner's to close."""
         sink, self._sink = self._sink, None
-        close = getattr(sink, "release_loop" if self._source.is_lent else "aclose", None)
-        if close is not None:
-            with suppress(Exception):
-                async with asyncio.timeout(1.0):
-                    await close()
+        if sink is None or self._source.is_lent:
+            return
+        with suppress(Exception):
+            async with asyncio.timeout(1.0):
+                await sink.aclose()
 
     async def _try(self, action: Callable[[TelemetrySink], Awaitable[T]]) -> T:
         left = self._pace.attempt_timeout
