@@ -22,7 +22,7 @@ test: $(VENV)/.dev ## run the tests that need nothing but Python
 
 test-system: $(VENV)/.dev ## run the tests that need a browser, SIGKILL or Debian's packages
 	@test -x $(POSTGRES_15)/initdb || { echo "PostgreSQL 15 is missing: sudo apt-get install postgresql-15"; exit 1; }
-	SPANE_TEST_POSTGRES_BIN=$(POSTGRES_15) $(BIN)/python -m pytest tests/conformance tests/integration tests/migration \
+	TEST_SPANE_POSTGRES_BIN=$(POSTGRES_15) $(BIN)/python -m pytest tests/conformance tests/integration tests/migration \
 	  --ignore tests/integration/test_embedded.py $(ARGS)
 	$(BIN)/python -m pytest -m system $(ARGS)
 

@@ -1,4 +1,4 @@
-"""Fixtures for every test, and the rule that no test is skipped where SPANE_TEST_NO_SKIP is set."""
+"""Fixtures for every test, and the rule that no test is skipped where TEST_SPANE_NO_SKIP is set."""
 
 import os
 from collections.abc import Iterator
@@ -65,9 +65,9 @@ def redis_url(redis_server: str) -> str:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail the session if a test was skipped where none may be."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if not os.environ.get("SPANE_TEST_NO_SKIP") or reporter is None:
+    if not os.environ.get("TEST_SPANE_NO_SKIP") or reporter is None:
         return
     skipped = reporter.stats.get("skipped", [])
     if skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        reporter.write_line(f"SPANE_TEST_NO_SKIP is set, and {len(skipped)} were skipped", red=True)
+        reporter.write_line(f"TEST_SPANE_NO_SKIP is set, and {len(skipped)} were skipped", red=True)

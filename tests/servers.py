@@ -97,10 +97,10 @@ def public_folder() -> Iterator[Path]:
 def serve_postgres() -> Iterator[PostgresServer]:
     """Yield a server that lasts as long as the block.
 
-    SPANE_TEST_DATABASE_URL names one that runs already, SPANE_TEST_POSTGRES_BIN the folder of another version's
+    TEST_SPANE_DATABASE_URL names one that runs already, TEST_SPANE_POSTGRES_BIN the folder of another version's
     programs; without them it is the embedded one.
     """
-    named, programs = (os.environ.get(f"SPANE_TEST_{name}") for name in ("DATABASE_URL", "POSTGRES_BIN"))
+    named, programs = (os.environ.get(f"TEST_SPANE_{name}") for name in ("DATABASE_URL", "POSTGRES_BIN"))
     if named:
         yield PostgresServer(named)
     elif programs:

@@ -19,14 +19,18 @@ COMMAND = [sys.executable, "-m", "spane_otel.cli.main"]
 NOWHERE = "postgresql://reader:secret@127.0.0.1:1/nowhere"
 
 
+def bare_environ() -> dict[str, str]:
+    """Return this process's environment without what the command reads."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("SPANE_", "DATABASE_", "OTEL_"))}
+
+
 def run(
     *arguments: str, environ: dict[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run the command with nothing of ours in its environment but `environ`."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPANE_", "DATABASE_", "OTEL_"))}
     return subprocess.run(
         [*COMMAND, *arguments],
-        env={**kept, **(environ or {})},
+        env={**bare_environ(), **(environ or {})},
         cwd=cwd,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -51,6 +55,7 @@ def test_serve_answers_once_it_says_ready_and_ends_well_at_sigterm() -> None:
 def test_the_first_line_of_output_is_the_ready_line_alone() -> None:
     process = subprocess.Popen(
         [*COMMAND, "serve", "--store", "memory", "--port", "0", "--otlp-http-port", "0"],
+        env=bare_environ(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
