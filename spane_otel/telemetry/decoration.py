@@ -30,6 +30,11 @@ def checked(record: Record) -> Record:
     return record
 
 
+def is_function(given: Any) -> bool:
+    """Whether a decorator stands bare over `given`, not called with a name: a `classmethod` is no callable itself."""
+    return callable(given) or isinstance(given, classmethod)
+
+
 def name_of(function: Callable[..., Any]) -> str:
     """Return what a function's workflow or node is called if no name is given."""
     return getattr(function, "__name__", type(function).__name__)

@@ -7,7 +7,7 @@ from spane_otel import mapping
 from spane_otel.telemetry.attempts import Try
 from spane_otel.telemetry.block import Block
 from spane_otel.telemetry.context import Recorder, Scope, scope_of
-from spane_otel.telemetry.decoration import Record, checked, decorate, name_of
+from spane_otel.telemetry.decoration import Record, checked, decorate, is_function, name_of
 from spane_otel.telemetry.outcome import Outcome
 
 P = ParamSpec("P")
@@ -91,6 +91,6 @@ def node(
     success; `attempt` (from 1) and `iteration` (from 0) override that. How the exception that leaves the block decides
     the state stands at `execution`.
     """
-    if callable(node_id):
+    if is_function(node_id):
         return decorate(node_id, lambda given: Node(name_of(node_id), given), ())
     return Node(node_id or "", input, attempt, iteration, checked(record))

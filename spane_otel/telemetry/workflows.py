@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, overload
 
-from spane_otel.telemetry.decoration import Record, checked, decorate, name_of
+from spane_otel.telemetry.decoration import Record, checked, decorate, is_function, name_of
 from spane_otel.telemetry.executions import Execution
 
 P = ParamSpec("P")
@@ -35,6 +35,6 @@ def workflow(name: Any = None, *, version: str | None = None, record: Record = (
     The workflow is called like the function if no name is given. `version` and `record` are as at `execution` and
     `node`; sync and async functions both work.
     """
-    if callable(name):
+    if is_function(name):
         return WorkflowDecorator(None, None, ())(name)
     return WorkflowDecorator(name, version, checked(record))

@@ -107,6 +107,30 @@ def test_methods_class_methods_and_static_methods_are_recorded_without_themselve
     assert inputs == {"pay": '{"amount":1}', "refund": '{"amount":2}', "check": '{"amount":3}'}
 
 
+def test_bare_decorators_record_class_methods_and_static_methods_too(sink: RecordingSink) -> None:
+    class Till:
+        @node
+        @classmethod
+        def refund(cls) -> type:
+            return cls
+
+        @workflow
+        @classmethod
+        def close(cls) -> type:
+            return cls
+
+        @node
+        @staticmethod
+        def check() -> int:
+            return 3
+
+    assert Till.refund() is Till
+    assert Till.close() is Till
+    assert Till.check() == 3
+    assert flush()
+    assert sorted(span.name for span in sink.spans) == ["check", "close", "refund"]
+
+
 def test_a_call_with_wrong_arguments_raises_what_it_always_raised(sink: RecordingSink) -> None:
     @node(record=("args",))
     def pay(amount: int) -> int:
