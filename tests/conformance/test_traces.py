@@ -98,6 +98,22 @@ async def test_children_are_included_when_asked_for(store: Store) -> None:
     assert trace.trace_ids == (trace_id("t").hex(), trace_id("u").hex())
 
 
+async def test_traces_of_children_come_by_generation_the_oldest_first_whatever_the_order_of_arrival(
+    store: Store,
+) -> None:
+    rows = [
+        root("outer", trace="t", start=1),
+        root("late", trace="late", start=3, stamp=child_of("outer", 1)),
+        root("early", trace="early", start=2, stamp=child_of("outer", 1)),
+        root("deep", trace="deep", start=0, stamp=child_of("early", 2)),
+    ]
+    for each in rows:
+        await store.write(batch(each))
+    trace = await store.get_trace("outer", include_children=True)
+    assert trace is not None
+    assert trace.trace_ids == tuple(trace_id(name).hex() for name in ("t", "early", "late", "deep"))
+
+
 async def test_parents_that_form_a_circle_end(store: Store) -> None:
     await store.write(
         batch(

@@ -88,17 +88,18 @@ class Executions:
         return len(self._by_trace.get(trace_id, ())) > 1
 
     def with_descendants(self, execution_id: str) -> list[str]:
-        """Return an execution and all that descend from it, by their parents."""
-        children: dict[str, list[str]] = {}
+        """Return an execution and all that descend from it: by generation, in each the oldest first."""
+        children: dict[str, list[HeldExecution]] = {}
         for held in self.held.values():
             if held.parent_execution_id is not None:
-                children.setdefault(held.parent_execution_id, []).append(held.execution_id)
+                children.setdefault(held.parent_execution_id, []).append(held)
         family = {execution_id: None}
-        waiting = [execution_id]
-        while waiting:
-            new = [child for child in children.get(waiting.pop(), ()) if child not in family]
-            family.update(dict.fromkeys(new))
-            waiting += new
+        parents = [execution_id]
+        while parents:
+            generation = [child for parent in parents for child in children.get(parent, ())]
+            generation.sort(key=lambda held: held.order)
+            parents = [child.execution_id for child in generation if child.execution_id not in family]
+            family.update(dict.fromkeys(parents))
         return list(family)
 
     def run_by(self, process_ids: frozenset[str]) -> Iterator[str]:
