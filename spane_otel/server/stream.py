@@ -1,6 +1,7 @@
 """`GET /api/v1/stream`: changes as server-sent events (WHATWG HTML, section 9.2)."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -19,6 +20,10 @@ from spane_otel.server.rawpath import RawPathRoute
 KEEP_ALIVE_SECONDS: Final = 15.0
 LISTENER_LIMIT: Final = 256
 """More pages than this at once are refused with 503."""
+
+_CURSOR: Final = re.compile(r"[A-Za-z0-9_-]{1,4096}")
+_FOREIGN_CURSOR: Final = "-"
+"""Stands for what no store has made: the feed answers it with everything."""
 
 _HEADERS: Final = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -73,6 +78,8 @@ def stream_routes(context: ServerContext) -> list[BaseRoute]:
         if len(context.changes) >= LISTENER_LIMIT:
             return problem(503, "too many live pages are open", headers=RETRY_AFTER)
         cursor = request.headers.get("last-event-id") or parameters.text("cursor")
+        if cursor is not None and _CURSOR.fullmatch(cursor) is None:
+            cursor = _FOREIGN_CURSOR  # an id is echoed: a line break in it would begin an event of its sender's
         listener = context.changes.listen(parameters.text("execution_id"), parameters.trace_id("trace_id"), cursor)
         return EventStream(context.changes, listener)
 

@@ -146,6 +146,15 @@ async def test_last_event_id_resumes_without_a_gap(
         assert (await next_named(events, "change")).data["trace_id"] == trace_id("two").hex()
 
 
+async def test_a_cursor_that_is_echoed_begins_no_event_of_its_senders(
+    client: httpx.AsyncClient, addresses: Addresses, store: FailingStore
+) -> None:
+    async with listen(client, addresses, cursor="x\nevent: change\ndata: {}\n\n") as events:
+        assert (await next_named(events, "store")).id == "-"
+        heard = [(await anext(events)).data for _ in range(3)]
+    assert heard == [{"kind": kind, "execution_id": None, "trace_id": None} for kind in ("spans", "logs", "execution")]
+
+
 async def test_only_the_last_of_several_changes_moves_the_place_to_resume_at(
     client: httpx.AsyncClient, addresses: Addresses, store: FailingStore
 ) -> None:
