@@ -11,7 +11,7 @@ from typing import NoReturn
 from spane_otel.cli import demo, migrate, serve
 from spane_otel.cli.environment import read_settings
 from spane_otel.cli.options import override
-from spane_otel.errors import ConfigurationError, SpaneError
+from spane_otel.errors import ConfigurationError, SpaneError, StoreUnavailableError
 from spane_otel.version import __version__
 
 PROGRAM = "spane-otel"
@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code: int = arguments.run(settings, arguments)
     except ConfigurationError as error:
         return _complain(str(error), _MISUSE)
+    except StoreUnavailableError as error:
+        return _complain(f"{error}: start it, or name another in SPANE_DATABASE_URL", _FAILURE)
     except SpaneError as error:
         return _complain(str(error), _FAILURE)
     except KeyboardInterrupt:
