@@ -11,7 +11,8 @@ from msgspec import Struct
 
 from spane_otel.clock import SECOND
 from spane_otel.errors import InvalidValueError
-from spane_otel.ids import ZERO_TRACE_ID
+from spane_otel.ids import ZERO_TRACE_ID, new_execution_id
+from spane_otel.jsontext import encode_payload
 from spane_otel.records import SPAN_KINDS, SPAN_STATUSES, TIME_SOURCES, LogRow, SpanRow, Stamp
 
 OUT_OF_WINDOW: Final = "start_out_of_window"
@@ -23,7 +24,7 @@ DAY: Final = 86_400 * SECOND
 ACCEPT_PAST_DAYS: Final = 14
 ACCEPT_FUTURE_NS: Final = DAY
 
-MAX_EXECUTION_ID: Final = 256
+MAX_ID: Final = 256
 MAX_PAGE: Final = 1_000
 
 _INT16: Final = range(-(2**15), 2**15)
@@ -105,6 +106,51 @@ def refuse_log(row: LogRow, window: Window) -> Refusal | None:
     return None if column is None else Refusal(INVALID_VALUE, f"{column} can't be stored")
 
 
+class NewExecution(Struct, frozen=True):
+    """What a caller gave to `create_execution`, with ids checked and payloads as JSON text."""
+
+    execution_id: str
+    workflow_id: str
+    parent_execution_id: str | None
+    depth: int
+    initial_data: str | None
+    metadata: str
+
+
+def check_new_execution(
+    workflow_id: str,
+    parent_execution_id: str | None,
+    depth: int,
+    initial_data: Any,
+    execution_id: str | None,
+    metadata: dict[str, Any] | None,
+) -> NewExecution:
+    """Check the arguments of `create_execution`; without an id, make one.
+
+    Raises:
+        InvalidValueError: one of them is of the wrong type, too long, or nothing that a database holds.
+
+    """
+    if execution_id is None:
+        execution_id = new_execution_id()
+    check_execution_id(execution_id)
+    check_id(workflow_id, "workflow id")
+    if parent_execution_id is not None:
+        check_execution_id(parent_execution_id)
+    if not isinstance(depth, int) or isinstance(depth, bool) or depth not in _INT31:
+        raise InvalidValueError("depth must be a whole number from 0", reason="depth")
+    if not isinstance(metadata, dict | None):
+        raise InvalidValueError("metadata must be a mapping", reason="metadata")
+    return NewExecution(
+        execution_id=execution_id,
+        workflow_id=workflow_id,
+        parent_execution_id=parent_execution_id,
+        depth=0 if parent_execution_id is None else depth or 1,
+        initial_data=None if initial_data is None else encode_payload(initial_data),
+        metadata=encode_payload(metadata or {}),
+    )
+
+
 def check_execution_id(execution_id: str) -> None:
     """Check an execution id that a caller chose.
 
@@ -112,9 +158,19 @@ def check_execution_id(execution_id: str) -> None:
         InvalidValueError: it is empty, longer than 256 characters, or no text that a database holds.
 
     """
-    if not execution_id or len(execution_id) > MAX_EXECUTION_ID:
-        raise InvalidValueError(f"an execution id has 1 to {MAX_EXECUTION_ID} characters", reason="execution_id")
-    check_text(execution_id, "execution id")
+    check_id(execution_id, "execution id")
+
+
+def check_id(text: str, name: str) -> None:
+    """Check an id called `name`: it is part of index keys.
+
+    Raises:
+        InvalidValueError: it is empty, longer than 256 characters, or no text that a database holds.
+
+    """
+    if not isinstance(text, str) or not text or len(text) > MAX_ID:
+        raise InvalidValueError(f"the {name} must be text of 1 to {MAX_ID} characters", reason=name.replace(" ", "_"))
+    check_text(text, name)
 
 
 def check_text(text: str, name: str) -> None:

@@ -244,3 +244,14 @@ async def test_a_status_that_a_caller_set_holds_against_redelivered_spans(store:
     assert (cancelled.status, cancelled.error, cancelled.origin) == ("cancelled", "by hand", "api")
     await store.write(batch(root("e", end=None), root("e", end=3)))
     assert await load(store, "e") == cancelled
+
+
+async def test_what_lost_within_a_batch_links_as_it_would_in_a_batch_of_its_own(store: Store) -> None:
+    """One identity, two stamps: how deliveries are cut into batches decides nothing."""
+    opened = span("s", trace="together", end=None, execution="first", workflow="order")
+    ended = span("s", trace="together", execution="second", workflow="order")
+    await store.write(batch(opened, ended))
+    await store.write(batch(span("s", trace="apart", end=None, execution="third", workflow="order")))
+    await store.write(batch(span("s", trace="apart", execution="fourth", workflow="order")))
+    statuses = {each.execution_id: each.status for each in await store.list_executions()}
+    assert statuses == {"first": "running", "second": "completed", "third": "running", "fourth": "completed"}

@@ -92,6 +92,19 @@ async def test_an_id_that_cannot_be_stored_is_refused_and_makes_nothing(store: S
     assert await store.get_execution_count() == 0
 
 
+async def test_arguments_of_the_wrong_kind_are_refused_alike_and_make_nothing(store: Store) -> None:
+    wrong: list[dict[str, Any]] = [
+        *({"workflow_id": bad} for bad in (None, "", 5, "x" * 257)),
+        *({"execution_id": bad} for bad in (5, b"id")),
+        *({"parent_execution_id": "parent", "depth": bad} for bad in (-1, 2**31, 2**40, "1", 1.0, True)),
+        *({"metadata": bad} for bad in ([1], "text", 5)),
+    ]
+    for arguments in wrong:
+        with pytest.raises(InvalidValueError):
+            await store.create_execution(**{"workflow_id": "order", **arguments})
+    assert await store.get_execution_count() == 0
+
+
 async def test_payloads_are_opaque_and_come_back_as_they_were(store: Store) -> None:
     payloads: list[Any] = [
         *(None, False, 0, "", [], {}, 2**64 + 1, -(2**63), 0.1, -0.0, "a\0b \ud800 ü", "x" * 100_000),

@@ -8,7 +8,7 @@ import pytest
 from spane_otel.records import TRACE_SPAN_LIMIT
 from spane_otel.server.bodies import MAX_BYTES
 from spane_otel.settings import Settings, variable_of
-from spane_otel.stores.admission import MAX_EXECUTION_ID
+from spane_otel.stores.admission import MAX_ID
 from spane_otel.stores.memory.store import MAX_LOGS, MAX_SPANS
 from spane_otel.values import DEFAULT_LIMITS
 
@@ -69,7 +69,7 @@ def test_the_readme_gives_the_defaults_of_the_code() -> None:
         ("attributes, events, links", [DEFAULT_LIMITS.attributes]),
         ("a span's name", [DEFAULT_LIMITS.name_characters]),
         ("nesting", [DEFAULT_LIMITS.depth]),
-        ("an execution id", [MAX_EXECUTION_ID]),
+        ("an execution id", [MAX_ID]),
         ("spans of one trace read", [TRACE_SPAN_LIMIT]),
         ("the in-memory store", [MAX_SPANS, MAX_LOGS]),
     ],

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from spane_otel.clock import Clock, SystemClock
 from spane_otel.derivation import select_execution
 from spane_otel.errors import ExecutionExistsError, InvalidTransitionError, InvalidValueError, UnknownExecutionError
-from spane_otel.ids import new_execution_id, span_id_from_hex, trace_id_from_hex
-from spane_otel.jsontext import encode_payload
+from spane_otel.ids import span_id_from_hex, trace_id_from_hex
 from spane_otel.records import (
     EXECUTION_STATUSES,
     Batch,
@@ -30,8 +29,8 @@ from spane_otel.records import (
 )
 from spane_otel.stores.admission import (
     ACCEPT_PAST_DAYS,
-    check_execution_id,
     check_limit,
+    check_new_execution,
     check_offset,
     check_text,
     window_at,
@@ -122,25 +121,12 @@ class InMemoryExecutionStore:
         execution_id: str | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> str:
-        if execution_id is None:
-            execution_id = new_execution_id()
-        check_execution_id(execution_id)
-        check_text(workflow_id, "workflow id")
-        if parent_execution_id is not None:
-            check_execution_id(parent_execution_id)
+        new = check_new_execution(workflow_id, parent_execution_id, depth, initial_data, execution_id, metadata)
         now_ns = self._clock.now_ns()
-        given = HeldExecution(
-            execution_id=execution_id,
-            workflow_id=workflow_id,
-            started_ns=now_ns,
-            parent_execution_id=parent_execution_id,
-            depth=0 if parent_execution_id is None else depth or 1,
-            initial_data=None if initial_data is None else encode_payload(initial_data),
-            metadata=encode_payload(metadata or {}),
-        )
+        given = HeldExecution(started_ns=now_ns, **asdict(new))
         with self._lock:
             self._create(given, now_ns)
-        return execution_id
+        return new.execution_id
 
     def _create(self, given: HeldExecution, now_ns: int) -> None:
         executions = self._state.executions

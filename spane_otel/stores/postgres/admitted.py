@@ -37,6 +37,8 @@ class Admitted(Struct):
     span_deliveries: int = 0
     log_deliveries: int = 0
     rejected: list[Rejection] = field(default_factory=list)
+    lesser: dict[tuple[bytes, int, int], list[SpanRow]] = field(default_factory=dict)
+    """Stamped versions of a span that lost within the batch: they link their traces all the same."""
 
     def rows(self) -> list[Row]:
         """Return every row, spans first, each kind in the order of its key: the order in which rows are locked."""
@@ -69,10 +71,14 @@ def admit(batch: Batch, window: Window, *, is_strict: bool) -> Admitted:
                 admitted.rejected.append(Rejection("spans", index, refusal.reason, refusal.detail))
                 continue
         admitted.span_deliveries += 1
-        key = (span.trace_id, span.span_id, span.start_ns)
+        key = span_key(span)
         held = admitted.spans.setdefault(key, span)
-        if held is not span and version_of(span.end_ns, span.revision) > version_of(held.end_ns, held.revision):
-            admitted.spans[key] = span
+        if held is not span:
+            lesser = span
+            if version_of(span.end_ns, span.revision) > version_of(held.end_ns, held.revision):
+                admitted.spans[key], lesser = span, held
+            if lesser.stamp is not None:
+                admitted.lesser.setdefault(key, []).append(lesser)
     for index, log in enumerate(batch.logs):
         if is_strict or not _is_plain_log(log, window):
             refusal = refuse_log(log, window)
@@ -102,10 +108,15 @@ def result_of(batch: Batch, admitted: Admitted, outcome: Outcome) -> WriteResult
     )
 
 
+def span_key(row: SpanRow) -> tuple[bytes, int, int]:
+    """Return a span's identity."""
+    return row.trace_id, row.span_id, row.start_ns
+
+
 def key_of(row: Row) -> Key:
     """Return a row's identity."""
     if isinstance(row, SpanRow):
-        return row.trace_id, row.span_id, row.start_ns
+        return span_key(row)
     return row.trace_key, row.log_id, row.time_ns
 
 

@@ -4,16 +4,15 @@ import json
 from typing import Any, Final
 
 from asyncpg.pgproto.pgproto import UUID
-from msgspec import Struct
 
 from spane_otel.clock import Clock
 from spane_otel.errors import ExecutionExistsError, InvalidTransitionError, InvalidValueError, UnknownExecutionError
-from spane_otel.ids import execution_trace_id, hash16, new_execution_id
-from spane_otel.jsontext import encode_payload
+from spane_otel.ids import execution_trace_id, hash16
 from spane_otel.records import EXECUTION_STATUSES, STALE_AFTER_SECONDS, Change, Execution, ExecutionStatus, Page
 from spane_otel.stores.admission import (
-    check_execution_id,
+    NewExecution,
     check_limit,
+    check_new_execution,
     check_offset,
     check_text,
     is_storable,
@@ -28,24 +27,6 @@ from spane_otel.stores.protocols import StatusFilter
 
 FINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
 STALE: Final = float(STALE_AFTER_SECONDS)
-
-
-class Given(Struct, frozen=True):
-    """What a caller gave to `create_execution`, with ids checked and payloads as JSON text."""
-
-    execution_id: str
-    workflow_id: str
-    parent_execution_id: str | None
-    depth: int
-    initial_data: str | None
-    metadata: str
-
-    @property
-    def content_hash(self) -> UUID:
-        """What tells a repeated call from another one: a hash of all but the id."""
-        content = (self.workflow_id, self.parent_execution_id, self.depth)
-        payloads = (None if self.initial_data is None else json.loads(self.initial_data), json.loads(self.metadata))
-        return UUID(hash16(json.dumps([content, payloads], sort_keys=True).encode()))
 
 
 class Executions:
@@ -65,7 +46,7 @@ class Executions:
         metadata: dict[str, Any] | None,
     ) -> str:
         """Make an execution; see `ExecutionStore.create_execution`."""
-        given = _check(workflow_id, parent_execution_id, depth, initial_data, execution_id, metadata)
+        given = check_new_execution(workflow_id, parent_execution_id, depth, initial_data, execution_id, metadata)
         started_ns = self._clock.now_ns()
 
         async def create(session: Session) -> None:
@@ -185,35 +166,18 @@ class Executions:
         return await self._database.run("write", delete)
 
 
-def _check(
-    workflow_id: str,
-    parent_execution_id: str | None,
-    depth: int,
-    initial_data: Any,
-    execution_id: str | None,
-    metadata: dict[str, Any] | None,
-) -> Given:
-    if execution_id is None:
-        execution_id = new_execution_id()
-    check_execution_id(execution_id)
-    check_text(workflow_id, "workflow id")
-    if parent_execution_id is not None:
-        check_execution_id(parent_execution_id)
-    return Given(
-        execution_id=execution_id,
-        workflow_id=workflow_id,
-        parent_execution_id=parent_execution_id,
-        depth=0 if parent_execution_id is None else depth or 1,
-        initial_data=None if initial_data is None else encode_payload(initial_data),
-        metadata=encode_payload(metadata or {}),
-    )
+def _content_hash(given: NewExecution) -> UUID:
+    """Return what tells a repeated call from another one: a hash of all but the id."""
+    content = (given.workflow_id, given.parent_execution_id, given.depth)
+    payloads = (None if given.initial_data is None else json.loads(given.initial_data), json.loads(given.metadata))
+    return UUID(hash16(json.dumps([content, payloads], sort_keys=True).encode()))
 
 
-async def _columns_of(session: Session, given: Given) -> dict[str, Any]:
+async def _columns_of(session: Session, given: NewExecution) -> dict[str, Any]:
     """Return the columns that a caller's execution is made of, its root among them."""
     return {
         "execution_id": given.execution_id,
-        "content_hash": given.content_hash,
+        "content_hash": _content_hash(given),
         "depth": given.depth,
         "workflow_id": given.workflow_id,
         "parent_execution_id": given.parent_execution_id,
@@ -222,7 +186,7 @@ async def _columns_of(session: Session, given: Given) -> dict[str, Any]:
     }
 
 
-async def _root_of(session: Session, given: Given) -> str | None:
+async def _root_of(session: Session, given: NewExecution) -> str | None:
     if given.parent_execution_id is None:
         return given.execution_id
     parent = await session.fetchrow("find_root_execution", execution_id=given.parent_execution_id)
@@ -232,7 +196,7 @@ async def _root_of(session: Session, given: Given) -> str | None:
     return given.parent_execution_id if given.depth == 1 else None
 
 
-async def _take_over(session: Session, given: Given, values: dict[str, Any]) -> bool:
+async def _take_over(session: Session, given: NewExecution, values: dict[str, Any]) -> bool:
     """Make an execution that is there the caller's; False if it is that already, by the same call.
 
     Raises:
@@ -241,7 +205,7 @@ async def _take_over(session: Session, given: Given, values: dict[str, Any]) -> 
     """
     held = await session.fetchrow("lock_execution", execution_id=given.execution_id)
     if held is not None and held["origin"] == "api":
-        if held["content_hash"] == given.content_hash:
+        if held["content_hash"] == _content_hash(given):
             return False
         raise ExecutionExistsError(given.execution_id)
     await session.execute("take_over_execution", **values)

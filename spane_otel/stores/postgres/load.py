@@ -10,7 +10,7 @@ from spane_otel.derivation import execution_trace_rows
 from spane_otel.errors import StoreUnavailableError
 from spane_otel.records import Batch, Change, LogRow, ResourceRow, ScopeRow, SpanRow, WriteResult
 from spane_otel.stores.admission import Refusal, window_at
-from spane_otel.stores.postgres.admitted import Admitted, Outcome, Row, admit, depends_on, key_of, result_of
+from spane_otel.stores.postgres.admitted import Admitted, Outcome, Row, admit, depends_on, key_of, result_of, span_key
 from spane_otel.stores.postgres.bisection import isolate
 from spane_otel.stores.postgres.columns import (
     change_columns,
@@ -48,7 +48,7 @@ class Load:
             admitted = admit(batch, window, is_strict=False)
             outcome = Outcome()
             await self._prepare(batch, admitted)
-            await self._commit_all(admitted.rows(), outcome)
+            await self._commit_all(admitted.rows(), admitted, outcome)
         except PoisonError:
             # A value is bad. Look at every row closely, then let the database find what is left, by halves.
             admitted = admit(batch, window, is_strict=True)
@@ -69,7 +69,7 @@ class Load:
         rows = [row for key, row in admitted.items() if key not in outcome.refused]
 
         async def commit(part: Sequence[Row]) -> None:
-            await self._commit_all(part, outcome)
+            await self._commit_all(part, admitted, outcome)
 
         for row, error in await isolate(rows, commit):
             outcome.refused[key_of(row)] = Refusal(error.reason, str(error))
@@ -121,27 +121,31 @@ class Load:
         await self._database.run("write", insert)
         self._scopes.add((row.scope_id, True) for row in rows)
 
-    async def _commit_all(self, rows: Sequence[Row], outcome: Outcome) -> None:
+    async def _commit_all(self, rows: Sequence[Row], admitted: Admitted, outcome: Outcome) -> None:
         """Commit `rows` in one transaction, after their partitions, and add to `outcome` what was written."""
         if not rows:
             return
         spans = [row for row in rows if isinstance(row, SpanRow)]
         logs = [row for row in rows if isinstance(row, LogRow)]
+        lesser = admitted.lesser
+        stamped = [*spans, *(each for row in spans for each in lesser.get(span_key(row), ()))] if lesser else spans
         starts_ns = [*(row.start_ns for row in spans), *(row.time_ns for row in logs)]
         await self._partitions.ensure(starts_ns)
         try:
-            await self._commit(spans, logs, outcome)
+            await self._commit(spans, stamped, logs, outcome)
         except MissingPartitionError:
             # A day that was there has been dropped since: believe nothing, make them all, once.
             self._partitions.forget()
             await self._partitions.ensure(starts_ns)
             try:
-                await self._commit(spans, logs, outcome)
+                await self._commit(spans, stamped, logs, outcome)
             except MissingPartitionError as error:
                 raise StoreUnavailableError("partitions are dropped as fast as they are made") from error
 
-    async def _commit(self, spans: Sequence[SpanRow], logs: Sequence[LogRow], outcome: Outcome) -> None:
-        links = unknown_rows(self._links, execution_trace_rows(spans))
+    async def _commit(
+        self, spans: Sequence[SpanRow], stamped: Sequence[SpanRow], logs: Sequence[LogRow], outcome: Outcome
+    ) -> None:
+        links = unknown_rows(self._links, execution_trace_rows(stamped))
 
         async def commit(session: Session) -> tuple[int, int]:
             async with session.transaction():
