@@ -69,6 +69,8 @@ OWN_KEYS: Final = frozenset(
 are set last."""
 
 
+PAYLOAD_BYTES: Final = 64 * 1024
+_PAYLOAD_MARKS: Final = ((mapping.INPUT, mapping.INPUT_TRUNCATED), (mapping.OUTPUT, mapping.OUTPUT_TRUNCATED))
 _TEXT_KEYS: Final = PAYLOAD_KEYS | {SERVICE_NAME}
 
 
@@ -115,11 +117,33 @@ def encode_attributes(
             continue
         name, member = encode(key, value)
         members[name] = member
+    bound_payloads(members)
     text = object_text(members)
     spane = own_values(members) if says_something(text) else {}
     if not drop.isdisjoint(members):
         text = object_text({key: member for key, member in members.items() if key not in drop})
     return Attributes(text, len(beyond), spane)
+
+
+def bound_payloads(members: dict[str, str]) -> bool:
+    """Cut an input or output that is larger than 64 KiB, and say how large it was; return whether one was cut.
+
+    What stays is the first 64 KiB, as a JSON string. One that says so already was cut where it was recorded
+    (names.md, *Span attributes*).
+    """
+    is_cut = False
+    for key, mark in _PAYLOAD_MARKS:
+        member = members.get(key)
+        if member is None or len(member) * 4 <= PAYLOAD_BYTES or mark in members:
+            continue
+        text = member[len(quote(key)) + 1 :]
+        raw = (loads(text) if text[0] == '"' else text).encode()
+        if len(raw) > PAYLOAD_BYTES:
+            kept = quote(raw[:PAYLOAD_BYTES].decode("utf-8", "ignore"))
+            members[key] = f"{quote(key)}:{quote(kept)}"
+            members[mark] = f"{quote(mark)}:{len(raw)}"
+            is_cut = True
+    return is_cut
 
 
 def object_text(members: dict[str, str]) -> str:

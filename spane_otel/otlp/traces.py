@@ -13,7 +13,16 @@ from spane_otel.otlp import wire
 from spane_otel.otlp.attributes import AttributeMemo, borrow_memo
 from spane_otel.otlp.envelope import Decoded, Group, open_envelope
 from spane_otel.records import Rejection, SpanRow
-from spane_otel.values import DEFAULT_LIMITS, INT64_MAX, Limits, event_text, link_text, object_text, own_values
+from spane_otel.values import (
+    DEFAULT_LIMITS,
+    INT64_MAX,
+    Limits,
+    bound_payloads,
+    event_text,
+    link_text,
+    object_text,
+    own_values,
+)
 
 _SPAN_ID: Final = Packing(">q")
 _ZERO_SPAN_ID: Final = bytes(SPAN_ID_LENGTH)
@@ -98,8 +107,9 @@ class _SpanDecoder:
         text = object_text(members)
         meaning = mapping.NOTHING
         if _OWN in text:
+            is_cut = bound_payloads(members)
             meaning = mapping.read_span(own_values(members))
-            if members.pop(mapping.SPAN_REVISION, None) is not None:
+            if members.pop(mapping.SPAN_REVISION, None) is not None or is_cut:
                 text = object_text(members)
         parent = span.parent_span_id
         kind = span.kind

@@ -1,14 +1,11 @@
 """Inputs and results as JSON text, bounded (names.md, *Span attributes*)."""
 
 import json
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-from spane_otel.values import encode_value
-
-PAYLOAD_BYTES: Final = 64 * 1024
-"""Longer text is cut here and becomes a JSON string."""
+from spane_otel.values import PAYLOAD_BYTES, encode_value
 
 
 class Payload(msgspec.Struct, frozen=True):

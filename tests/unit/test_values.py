@@ -288,14 +288,23 @@ def test_a_large_container_is_a_cut_string() -> None:
     assert json.loads(encode_value(items)) == whole[:65_536] + f"…[truncated {len(whole) - 65_536} bytes]"
 
 
-@pytest.mark.parametrize("key", [mapping.INPUT, mapping.OUTPUT])
-def test_payloads_may_have_a_mebibyte(key: str) -> None:
-    """`spane.input` and `spane.output` are exempt from the limit of values, up to theirs."""
-    fits = "x" * (1_048_576)
-    assert json.loads(encode_attributes([(key, fits)]).text)[key] == fits
-    attributes = encode_attributes([(key, fits + "yz")])
-    assert json.loads(attributes.text)[key] == fits + "…[truncated 2 bytes]"
-    assert attributes.spane[key] == fits + "…[truncated 2 bytes]"
+@pytest.mark.parametrize(
+    ("key", "mark"), [(mapping.INPUT, mapping.INPUT_TRUNCATED), (mapping.OUTPUT, mapping.OUTPUT_TRUNCATED)]
+)
+def test_a_payload_above_64_kib_keeps_its_beginning_as_a_json_string_and_says_how_long_it_was(
+    key: str, mark: str
+) -> None:
+    text = json.dumps({"a": "ü" * 100_000}, ensure_ascii=False)
+    first = encode_attributes([(key, text)])
+    attributes = json.loads(first.text)
+    kept = json.loads(attributes[key])
+    assert text.startswith(kept)
+    assert 65_536 - 2 < len(kept.encode()) <= 65_536
+    assert attributes[mark] == len(text.encode())
+    assert first.spane[key] == attributes[key]
+    again = encode_attributes(list(attributes.items()))
+    assert again.text == first.text, "what was cut passes the next collector unchanged"
+    assert json.loads(encode_attributes([(key, "x" * 65_536)]).text) == {key: "x" * 65_536}
 
 
 def test_a_key_is_cut_at_512_bytes() -> None:

@@ -426,3 +426,11 @@ def test_children_inherit_the_execution_within_a_request() -> None:
     )
     assert [(row.execution_id, row.node_id) for row in decoded.batch.spans] == [("run", "n"), ("run", "n")]
     assert decoded.batch.spans[0].stamp is None
+
+
+def test_a_large_input_of_a_foreign_root_is_cut_as_our_own_would_be() -> None:
+    large = json.dumps("x" * 100_000)
+    row = only_row(traces(span(attributes=[text(mapping.EXECUTION_ID, "e"), text(mapping.INPUT, large)])))
+    assert row.stamp is not None
+    assert row.stamp.input == json.dumps(large[:65_536])
+    assert attributes_of(row)[mapping.INPUT_TRUNCATED] == len(large)
