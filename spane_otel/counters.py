@@ -1,7 +1,8 @@
 """Counts of what happened to telemetry, kept so that they add up.
 
 At any moment, in deliveries: accepted = stored + rejected(reason) + dropped(reason) + buffered. A delivery whose
-version lost to a greater one counts as stored, and in `duplicates`.
+version lost to a greater one counts as stored, and in `duplicates`. A log record that carried no time at all is
+`untimed`: it gets that of its receipt, so that a redelivery is a second record.
 """
 
 import threading
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 Signal = Literal["spans", "logs"]
-Fate = Literal["accepted", "stored", "duplicates", "rejected", "dropped", "repaired"]
+Fate = Literal["accepted", "stored", "duplicates", "rejected", "dropped", "repaired", "untimed"]
 
 
 class Counters:

@@ -22,7 +22,7 @@ from spane_otel.counters import Signal
 from spane_otel.errors import DecodeError, StoreError, StoreUnavailableError, TooLargeError
 from spane_otel.otlp.decode import Decoded, decode_logs, decode_traces
 from spane_otel.otlp.response import logs_response, metrics_response, status, traces_response
-from spane_otel.records import Rejection, WriteResult
+from spane_otel.records import TIME_SOURCES, Rejection, WriteResult
 from spane_otel.server.bodies import read_body
 from spane_otel.server.context import ServerContext
 from spane_otel.server.intake import OverloadedError
@@ -107,6 +107,7 @@ class OtlpEndpoints:
         total = decoded.accepted + len(decoded.rejected)
         counters.add(signal, "accepted", total)
         counters.add(signal, "repaired", decoded.repaired)
+        counters.add(signal, "untimed", sum(TIME_SOURCES[log.time_source] == "receipt" for log in decoded.batch.logs))
         for reason, count in Counter(each.reason for each in decoded.rejected).items():
             counters.add(signal, "rejected", count, reason)
         result = await self._write(signal, decoded)

@@ -12,7 +12,10 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
+    ExportLogsServiceRequest,
+    ExportLogsServiceResponse,
+)
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -26,7 +29,7 @@ from spane_otel.server import bodies, ingest
 from spane_otel.server.bodies import MAX_BYTES
 from spane_otel.server.context import ServerContext
 from spane_otel.server.intake import Intake, OverloadedError
-from tests.rows import trace_id
+from tests.rows import ns, trace_id
 from tests.unit.server.conftest import FailingStore
 from tests.unit.server.requests import PROTOBUF, logs_request, span_message, status_of, text, traces_request
 
@@ -429,3 +432,15 @@ async def test_a_large_request_is_decoded_beside_the_event_loop(
     assert (await otlp.post("/v1/traces", content=b"\xff" + ONE, headers=PROTOBUF)).status_code == 400
     assert await names_in(store) == ["a"]
     assert [each == threading.get_ident() for each in threads] == [True, False, False]
+
+
+async def test_log_records_without_any_time_are_counted(otlp: httpx.AsyncClient, context: ServerContext) -> None:
+    """Each delivery of one gets the time of its receipt: the one thing that can't be recognised when sent again."""
+    request = ExportLogsServiceRequest()
+    records = request.resource_logs.add().scope_logs.add().log_records
+    records.add(observed_time_unix_nano=ns(0))
+    records.add()
+    answer = await otlp.post("/v1/logs", content=request.SerializeToString(), headers=PROTOBUF)
+    assert answer.status_code == 200
+    assert context.counters.get("logs", "untimed") == 1
+    assert_balanced(context.counters, "logs")
