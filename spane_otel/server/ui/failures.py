@@ -60,10 +60,13 @@ def split_error(text: str | None) -> ErrorText | None:
 def find_wrong(view: View) -> Wrong | None:
     """Return what went wrong; None where nothing did, or all of it was recovered.
 
-    An execution that did not fail has nothing to explain; a trace that no execution owns has if any span failed.
+    An execution that did not fail has nothing to explain, nor has a trace of executions whose roots did not; a trace
+    that no execution owns has if any span failed.
     """
     execution = view.execution
     if execution is not None and execution.status != "failed":
+        return None
+    if execution is None and _is_owned_and_well(view):
         return None
     origin = view.origin
     if origin is None:
@@ -86,6 +89,13 @@ def find_wrong(view: View) -> Wrong | None:
         key=rows[origin.row].key,
         has_stack=bool(failure.stack),
     )
+
+
+def _is_owned_and_well(view: View) -> bool:
+    """Whether executions own this trace and nothing failed at its top: what failed inside was recovered."""
+    spans = [row.span for row in view.tree.rows if row.span is not None]
+    tops = [row.span for row in view.tree.rows if row.span is not None and row.depth == 0]
+    return any(span.execution_id for span in spans) and all(span.state != "failed" for span in tops)
 
 
 def find_abandoned(view: View) -> Abandoned | None:
@@ -125,6 +135,8 @@ def _describe_process(view: View, span: Span) -> str:
 def explain_missing_result(view: View) -> str:
     """Return why an execution has no result."""
     execution = view.execution
+    if execution is not None and execution.abandoned_since_ns is not None:
+        return "No result: its process is silent."
     if execution is None or execution.status in ("running", "paused"):
         return "None yet: the execution is running."
     match execution.status:
@@ -133,7 +145,7 @@ def explain_missing_result(view: View) -> str:
         case "cancelled":
             return "No result: the execution was cancelled first."
         case _:
-            return "It returned nothing."
+            return "None recorded."
 
 
 def failed_keys(view: View) -> list[str]:

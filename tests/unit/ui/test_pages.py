@@ -18,6 +18,7 @@ from spane_otel.server.changes import ChangeHub
 from spane_otel.server.context import Addresses, ServerContext
 from spane_otel.server.intake import Intake
 from spane_otel.stores.memory import InMemoryExecutionStore
+from tests import rows
 from tests.browser import story
 
 NOW_NS: Final = time.time_ns()
@@ -243,3 +244,30 @@ async def test_times_of_any_century_are_shown(pages: Pages) -> None:
         ) as client:
             assert re.search("1 Jan 1970|31 Dec 1969", (await client.get("/")).text)
             assert "53,375 d" in (await client.get("/executions/e-1")).text
+
+
+@pytest.mark.parametrize(("root_failed", "explained"), [(False, False), (True, True)])
+async def test_a_trace_of_an_execution_that_recovered_explains_nothing(
+    pages: Pages, root_failed: bool, explained: bool
+) -> None:
+    top = rows.root("e-9", trace="t", status=2 if root_failed else 0)
+    tried = rows.span("tried", trace="t", parent=top.name, execution="e-9", node="try", status=2, status_message="no")
+    await pages.write(rows.batch(top, tried))
+    html = await pages.get(f"/traces/{rows.trace_id('t').hex()}")
+    assert ("What went wrong" in html) == explained
+
+
+async def test_a_trace_that_no_execution_owns_explains_any_failure(pages: Pages) -> None:
+    await pages.write(rows.batch(rows.span("top", trace="t"), rows.span("in", trace="t", parent="top", status=2)))
+    assert "What went wrong" in await pages.get(f"/traces/{rows.trace_id('t').hex()}")
+
+
+async def test_what_recorded_neither_input_nor_result_shows_no_box_for_them(pages: Pages) -> None:
+    await pages.write(rows.batch(rows.root("e-9")))
+    assert 'data-io="input"' not in await pages.get("/executions/e-9")
+
+
+async def test_the_result_of_an_abandoned_execution_is_not_awaited(pages: Pages) -> None:
+    await pages.write(rows.batch(rows.root("e-9", end=None, process_id="gone")))
+    pages.clock.advance(60)
+    assert "No result: its process is silent." in await pages.get("/executions/e-9")
