@@ -13,7 +13,8 @@ import pytest
 
 from spane_otel import aflush, execution
 from spane_otel.stores.memory import InMemoryExecutionStore
-from spane_otel.telemetry.payload import PAYLOAD_BYTES, payload_of
+from spane_otel.telemetry.payload import payload_of
+from spane_otel.values import PAYLOAD_BYTES
 
 
 @dataclasses.dataclass
