@@ -39,6 +39,26 @@ async def test_the_waterfall_aligns_bars_with_their_rows(site: Site, open_page: 
     assert lane["y"] <= bar["y"] <= bar["y"] + bar["height"] <= lane["y"] + lane["height"]
 
 
+async def test_a_key_gives_way_before_the_name_does(site: Site, open_page: OpenPage, now_ns: int) -> None:
+    batch = story.failed_story(now_ns - 100 * SECOND, "e-1")
+    for span in batch.spans:
+        if span.stamp is not None and span.stamp.parent_execution_id is not None:
+            span.attributes = span.attributes.replace('\\"test\\"', '\\"a.package.with.a.long.name\\"')
+    await site.write(batch)
+    page = await open_page("/executions/e-1")
+    found = await page.evaluate(
+        """() => [...document.querySelectorAll(".row.execution .name")]
+          .filter((name) => name.textContent === "parse_package")
+          .map((name) => [name.getBoundingClientRect().width, name.parentElement.querySelector(".detail")])
+          .map(([width, detail]) => [width, detail.scrollWidth > detail.clientWidth])"""
+    )
+    whole = [width for width, is_cut in found if not is_cut]
+    cut = [width for width, is_cut in found if is_cut]
+    assert whole, "inconclusive: every key had to give way"
+    assert cut, "inconclusive: no key had to give way"
+    assert cut == pytest.approx([whole[0]] * len(cut), abs=0.02)
+
+
 async def test_a_click_shows_everything_about_a_span(site: Site, open_page: OpenPage, now_ns: int) -> None:
     await site.write(story.failed_story(now_ns - 100 * SECOND, "e-1"))
     page = await open_page("/executions/e-1")
