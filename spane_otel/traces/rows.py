@@ -254,13 +254,13 @@ def _turn(span: Span) -> tuple[Any, Any] | None:
 
 
 def retried_rows(tree: Tree) -> set[int]:
-    """Return the rows of nodes' attempts that are not the only one."""
-    attempts: dict[NodeTurn, list[int]] = {}
+    """Return the rows of nodes that were tried again: the same node run side by side was not."""
+    attempts: dict[NodeTurn, list[tuple[int, int]]] = {}
     for index, row in enumerate(tree.rows):
-        turn = read_turn(row)
-        if turn is not None:
-            attempts.setdefault(turn[0], []).append(index)
-    return {index for indexes in attempts.values() if len(indexes) > 1 for index in indexes}
+        if (found := read_turn(row)) is not None:
+            turn, attempt = found
+            attempts.setdefault(turn, []).append((index, attempt))
+    return {index for tries in attempts.values() if any(attempt > 1 for _, attempt in tries) for index, _ in tries}
 
 
 def _detail(span: Span, kind: RowKind, *, inner: bool) -> str:

@@ -74,6 +74,11 @@ def test_an_inner_execution_is_told_from_its_siblings_by_its_input(payload: Any,
     assert [row.detail for row in timeline(execution(), inner).rows] == ["v7", detail]
 
 
+def test_the_same_node_run_side_by_side_was_tried_once_each_time() -> None:
+    rows = timeline(execution(), *(node(f"f{n}", "root", "fetch", attempt=1, start=1) for n in range(3))).rows
+    assert [row.tags for row in rows] == [[], [], [], []]
+
+
 def test_attempts_are_tagged_where_there_are_several() -> None:
     rows = timeline(
         execution(),
