@@ -7,6 +7,7 @@ from playwright.async_api import expect
 
 from spane_otel.clock import SECOND
 from spane_otel.records import Batch, Stamp
+from tests import rows
 from tests.browser import story
 from tests.browser.conftest import LIVE_MS, OpenPage, Site
 
@@ -37,6 +38,18 @@ async def test_the_waterfall_aligns_bars_with_their_rows(site: Site, open_page: 
     assert bar["x"] - lane["x"] == pytest.approx(lane["width"] * 0.1, abs=1)
     assert bar["width"] == pytest.approx(lane["width"] * 0.8, abs=1)
     assert lane["y"] <= bar["y"] <= bar["y"] + bar["height"] <= lane["y"] + lane["height"]
+
+
+async def test_the_mark_of_a_failure_at_the_very_end_is_whole(site: Site, open_page: OpenPage, now_ns: int) -> None:
+    failed = rows.root("e-1", status=2, status_message="no")
+    await site.write(rows.batch(failed))
+    page = await open_page("/executions/e-1")
+    mark = await page.locator(".ruler .broke").bounding_box()
+    ruler = await page.locator(".ruler").bounding_box()
+    assert mark is not None
+    assert ruler is not None
+    assert mark["x"] >= ruler["x"]
+    assert mark["x"] + mark["width"] <= ruler["x"] + ruler["width"] + 0.1
 
 
 async def test_a_key_gives_way_before_the_name_does(site: Site, open_page: OpenPage, now_ns: int) -> None:

@@ -66,7 +66,7 @@ export class Axis {
     }
     if (this.broke !== null) {
       const mark = icon("log-error", "broke");
-      place(mark, { left: `${this.percent(this.broke)}%` });
+      place(mark, { left: `clamp(0.4375rem, ${this.percent(this.broke)}%, 100% - 0.4375rem)` }); // whole at either end
       ticks.push(mark);
       const line = element("i", "broke");
       place(line, { left: `${this.percent(this.broke)}%` });
