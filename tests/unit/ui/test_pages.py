@@ -1,9 +1,11 @@
 """The pages, asked for without a browser."""
 
 import re
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from html import unescape as html_text
 from typing import Final
 
 import httpx
@@ -271,3 +273,11 @@ async def test_the_result_of_an_abandoned_execution_is_not_awaited(pages: Pages)
     await pages.write(rows.batch(rows.root("e-9", end=None, process_id="gone")))
     pages.clock.advance(60)
     assert "No result: its process is silent." in await pages.get("/executions/e-9")
+
+
+async def test_the_lines_to_copy_set_the_variables_of_an_exporter_in_a_shell(pages: Pages) -> None:
+    (block,) = re.findall(r'<pre id="otel"[^>]*>(.*?)</pre>', await pages.get("/"), re.DOTALL)
+    lines = html_text(re.sub(r"<[^>]+>", "", block))
+    script = f'{lines}\necho "$OTEL_EXPORTER_OTLP_ENDPOINT $OTEL_EXPORTER_OTLP_PROTOCOL"'
+    done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True, check=True)  # noqa: ASYNC221 - nothing else waits here
+    assert done.stdout == "http://127.0.0.1:4318 http/protobuf\n"
