@@ -143,9 +143,13 @@ async def test_a_phone_shows_the_panel_over_the_page(site: Site, open_page: Open
     page = await open_page("/executions/e-1", width=390, height=844)
     await expect(page.locator(".panel")).to_have_count(0)
     await page.get_by_role("link", name="Show span").click()
-    box = await page.locator(".panel").bounding_box()
-    assert box is not None
-    assert (box["width"], box["height"]) == (390, 844)
+    # The panel is replaced once its content has come: a box taken in between is none.
+    await page.wait_for_function(
+        """() => {
+          const box = document.querySelector(".panel")?.getBoundingClientRect();
+          return box?.width === 390 && box.height === 844;
+        }"""
+    )
     await page.get_by_role("button", name="Close").click()
     await expect(page.get_by_role("row", selected=True)).to_be_in_viewport()
 
