@@ -12,6 +12,7 @@ from spane_otel.cli import demo, migrate, serve
 from spane_otel.cli.environment import read_settings
 from spane_otel.cli.options import override
 from spane_otel.errors import ConfigurationError, SpaneError, StoreUnavailableError
+from spane_otel.settings import Settings
 from spane_otel.version import __version__
 
 PROGRAM = "spane-otel"
@@ -44,18 +45,26 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code: 0 done, 1 failed, 2 asked for wrongly, 130 interrupted."""
     arguments = build_parser().parse_args(argv)
+    settings: Settings | None = None
     try:
         settings = override(read_settings(os.environ, Path(".env")), arguments)
         code: int = arguments.run(settings, arguments)
     except ConfigurationError as error:
         return _complain(str(error), _MISUSE)
     except StoreUnavailableError as error:
-        return _complain(f"{error}: start it, or name another in SPANE_DATABASE_URL", _FAILURE)
+        return _complain(f"{error}{_advice(settings)}", _FAILURE)
     except SpaneError as error:
         return _complain(str(error), _FAILURE)
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     return code
+
+
+def _advice(settings: Settings | None) -> str:
+    """Return what to do about a database of the user's own; errors of the embedded one say it themselves."""
+    if settings is None or settings.store == "embedded" or not settings.database_url:
+        return ""
+    return ": start it, or name another in SPANE_DATABASE_URL"
 
 
 def _complain(message: str, code: int) -> int:

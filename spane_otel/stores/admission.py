@@ -13,7 +13,7 @@ from spane_otel.clock import SECOND
 from spane_otel.errors import InvalidValueError
 from spane_otel.ids import ZERO_TRACE_ID, new_execution_id
 from spane_otel.jsontext import encode_payload
-from spane_otel.records import SPAN_KINDS, SPAN_STATUSES, TIME_SOURCES, LogRow, SpanRow, Stamp
+from spane_otel.records import EXECUTION_STATUSES, SPAN_KINDS, SPAN_STATUSES, TIME_SOURCES, LogRow, SpanRow, Stamp
 
 OUT_OF_WINDOW: Final = "start_out_of_window"
 """The reason of a row whose partition a store would not make (architecture.md, *Partitions*)."""
@@ -182,6 +182,17 @@ def check_text(text: str, name: str) -> None:
     """
     if not is_storable(text):
         raise InvalidValueError(f"the {name} holds a NUL or a lone surrogate", reason="text")
+
+
+def check_status_filter(status: str | None) -> None:
+    """Check what a list of executions is filtered by: a status, or `abandoned`.
+
+    Raises:
+        InvalidValueError: it is neither.
+
+    """
+    if status is not None and status != "abandoned" and status not in EXECUTION_STATUSES:
+        raise InvalidValueError(f"{status!r} is no execution status", reason="status")
 
 
 def check_limit(limit: int) -> None:

@@ -96,7 +96,7 @@ class ExecutionStore(Protocol):
         whose process is stale; `"running"` leaves those out. `cursor` is the `next` of the page before.
 
         Raises:
-            InvalidValueError: `cursor` is not one of ours, or `limit` is not in 1..1000.
+            InvalidValueError: `cursor` is not one of ours, `status` is none, or `limit` is not in 1..1000.
 
         """
         ...
@@ -109,7 +109,8 @@ class ExecutionStore(Protocol):
         """Change the status; return whether it changed. The status that it has already is no error: False.
 
         An execution made from spans becomes the caller's (origin `api`), else a redelivery would undo the change. A
-        final status sets `ended_ns` to the store's present.
+        final status sets `ended_ns` to the store's present. A NUL or a lone surrogate in `error`, which no database
+        holds, becomes U+FFFD: an exception's message is no reason to lose the failure.
 
         Raises:
             UnknownExecutionError: there is no such execution.

@@ -61,6 +61,8 @@ def destination_of(
         source = SinkSource(opener, hint=_GUESS_HINT if is_guess else "")
         return Destination(source, mask_url(endpoint or ""), targets, is_guess)
     if not isinstance(store, str):
+        if not callable(getattr(store, "write", None)):
+            raise ConfigurationError(f"{type(store).__name__!r} is no store: give one, or a URL")
         sink = store
         return Destination(SinkSource(lambda: sink, is_lent=True), type(store).__name__, targets)
     url = store

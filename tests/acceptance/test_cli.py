@@ -1,5 +1,6 @@
 """The command line as its users meet it: a process, its streams and its exit code."""
 
+import fcntl
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from spane_otel.settings import Settings, variable_of
+from tests.servers import public_folder
 from tests.service_process import ServiceProcess
 
 COMMAND = [sys.executable, "-m", "spane_otel.cli.main"]
@@ -111,6 +113,15 @@ def test_a_database_that_does_not_answer_is_one_line_without_its_password(comman
     assert "reader:***@127.0.0.1:1/nowhere" in lines[0]
     assert "start it, or name another in SPANE_DATABASE_URL" in lines[0]
     assert "secret" not in done.stderr
+
+
+def test_a_data_folder_in_use_is_one_line_that_speaks_of_no_other_database() -> None:
+    with public_folder() as folder, (folder / "owner.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run("serve", "--store", "embedded", "--data-dir", str(folder))
+    assert done.returncode == 1
+    said = f"spane-otel: {folder} is in use by another process: stop that one, or give another --data-dir"
+    assert done.stderr.splitlines() == [said]
 
 
 def test_a_port_in_use_is_one_line_that_names_the_option(tmp_path: Path) -> None:

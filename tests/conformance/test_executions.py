@@ -231,6 +231,14 @@ async def test_a_final_status_ends_the_execution_now(subject: Subject) -> None:
         assert await store.get_execution(status) == ended
 
 
+async def test_an_error_that_no_column_holds_is_repaired_rather_than_lost(store: Store) -> None:
+    await store.create_execution("order", execution_id="e")
+    await store.set_execution_status("e", "failed", error="bad byte \0 and half a pair \ud800")
+    execution = await store.get_execution("e")
+    assert execution is not None
+    assert (execution.status, execution.error) == ("failed", "bad byte \ufffd and half a pair \ufffd")
+
+
 async def test_the_status_of_an_unknown_execution_raises(store: Store) -> None:
     with pytest.raises(UnknownExecutionError):
         await store.set_execution_status("nobody", "completed")
@@ -290,6 +298,14 @@ async def test_a_list_is_filtered_by_workflow_status_and_start(store: Store) -> 
     assert await store.get_execution_count("order") == 3
     page = await store.list_executions("order", limit=2)
     assert await ids(workflow_id="order", cursor=page.next) == ["a"]
+
+
+async def test_a_list_by_a_status_that_does_not_exist_is_refused(store: Store) -> None:
+    """An empty page would look like an answer."""
+    misspelt: list[Any] = ["complete", "", "\0"]
+    for status in misspelt:
+        with pytest.raises(InvalidValueError):
+            await store.list_executions(status=status)
 
 
 async def test_a_limit_outside_1_to_1000_is_refused(store: Store) -> None:

@@ -220,10 +220,11 @@ def _lock(data_dir: Path) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        owner = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "another process"
+        written = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
         os.close(descriptor)
+        owner = f"process {written}" if written else "another process"
         raise StoreUnavailableError(
-            f"{data_dir} is in use by process {owner}: stop that one, or give another --data-dir"
+            f"{data_dir} is in use by {owner}: stop that one, or give another --data-dir"
         ) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)

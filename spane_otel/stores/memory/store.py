@@ -32,7 +32,7 @@ from spane_otel.stores.admission import (
     check_limit,
     check_new_execution,
     check_offset,
-    check_text,
+    check_status_filter,
     window_at,
 )
 from spane_otel.stores.cursors import decode_cursor, encode_cursor
@@ -43,6 +43,7 @@ from spane_otel.stores.memory.state import State
 from spane_otel.stores.memory.traces import HeldTrace, count_traces, first_spans
 from spane_otel.stores.memory.writing import admit, store_batch
 from spane_otel.stores.protocols import StatusFilter
+from spane_otel.values import clean_text
 
 MAX_SPANS: Final = 200_000
 MAX_LOGS: Final = 200_000
@@ -145,7 +146,7 @@ class InMemoryExecutionStore:
     ) -> bool:
         if status not in EXECUTION_STATUSES:
             raise InvalidValueError(f"{status!r} is no execution status", reason="status")
-        check_text(error or "", "error")
+        error = None if error is None else clean_text(error)
         now_ns = self._clock.now_ns()
         with self._lock:
             held = self._state.executions.held.get(execution_id)
@@ -191,6 +192,7 @@ class InMemoryExecutionStore:
         until: int | None = None,
         cursor: str | None = None,
     ) -> Page[Execution]:
+        check_status_filter(status)
         check_limit(limit)
         check_offset(offset)
         before = None if cursor is None else decode_cursor(cursor, int, str)

@@ -14,7 +14,7 @@ from spane_otel.stores.admission import (
     check_limit,
     check_new_execution,
     check_offset,
-    check_text,
+    check_status_filter,
     is_storable,
 )
 from spane_otel.stores.cursors import decode_cursor, encode_cursor
@@ -24,6 +24,7 @@ from spane_otel.stores.postgres.database import Database, Session
 from spane_otel.stores.postgres.links import read_links, read_owners
 from spane_otel.stores.postgres.reading import read_execution
 from spane_otel.stores.protocols import StatusFilter
+from spane_otel.values import clean_text
 
 FINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
 STALE: Final = float(STALE_AFTER_SECONDS)
@@ -82,10 +83,11 @@ class Executions:
         cursor: str | None,
     ) -> Page[Execution]:
         """List executions; see `ExecutionStore.list_executions`."""
+        check_status_filter(status)
         check_limit(limit)
         check_offset(offset)
         before_ns, before_id = (None, None) if cursor is None else decode_cursor(cursor, int, str)
-        if not is_storable(workflow_id or "") or not is_storable(status or ""):
+        if not is_storable(workflow_id or ""):
             return Page([])
 
         async def read(session: Session) -> Page[Execution]:
@@ -123,7 +125,7 @@ class Executions:
         """Change a status; see `ExecutionStore.set_execution_status`."""
         if status not in EXECUTION_STATUSES:
             raise InvalidValueError(f"{status!r} is no execution status", reason="status")
-        check_text(error or "", "error")
+        error = None if error is None else clean_text(error)
         if not is_storable(execution_id):
             raise UnknownExecutionError(execution_id)
         ended_ns = self._clock.now_ns() if status in FINAL_STATUSES else None

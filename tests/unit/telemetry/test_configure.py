@@ -86,6 +86,7 @@ def test_a_store_object_is_the_callers_to_close() -> None:
         ({"endpoint": "http://"}, "is no endpoint"),
         ({"endpoint": "http://h:99999"}, "is no endpoint"),
         ({"endpoint": A, "forward": ("grpc://x",)}, "'grpc://x' is no endpoint"),
+        ({"store": 5}, "'int' is no store"),
     ],
 )
 def test_what_names_no_place_is_an_error(arguments: dict[str, Any], message: str) -> None:
