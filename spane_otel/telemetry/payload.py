@@ -25,9 +25,22 @@ def payload_of(value: Any) -> Payload:
 
 def _encode(value: Any) -> bytes:
     try:
-        return msgspec.json.encode(value, enc_hook=_represent)
+        raw = msgspec.json.encode(value, enc_hook=_represent)
+        if b"null" not in raw:
+            return raw
+        # It may stand for NaN or an infinity, which msgspec does not tell from None.
+        plain = msgspec.to_builtins(value, enc_hook=_represent, str_keys=True)
+        return raw if _is_finite(plain) else encode_value(plain, max_bytes=16 * PAYLOAD_BYTES).encode()
     except Exception:  # noqa: BLE001 - objects of user code may raise anything when looked at
         return encode_value(value, max_bytes=16 * PAYLOAD_BYTES).encode()
+
+
+def _is_finite(plain: Any) -> bool:
+    try:
+        json.dumps(plain, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _represent(value: Any) -> Any:
