@@ -69,10 +69,10 @@ class Delivery:
         return self._persistence.has_succeeded
 
     async def run(self) -> None:
-        """Deliver until stopped and nothing waits, or until the deadline has passed."""
+        """Deliver until stopped and nothing waits, or until the deadline has passed; what is open then is announced."""
         persistence = self._persistence
         self._next_tick = time.monotonic() + self._pace.tick
-        while persistence.deadline is None or (self._buffer.unsettled and not persistence.is_late()):
+        while persistence.deadline is None or (self._has_work() and not persistence.is_late()):
             await self._wait_for_work()
             await self._deliver_once()
         self._buffer.drop_rest()
@@ -105,13 +105,16 @@ class Delivery:
                 self._next_tick = time.monotonic() + self._pace.tick
         self.wake_at = 0
 
+    def _has_work(self) -> bool:
+        return bool(self._buffer.unsettled or self._open_spans.has_fresh)
+
     def _is_idle(self) -> bool:
         return not len(self._buffer) and not self._open_spans.has_fresh
 
     async def _deliver_once(self) -> None:
         """Write one batch with all that is due: announcements at a tick, our heartbeat."""
         now = time.monotonic()
-        is_tick = now >= self._next_tick or self._buffer.flushes
+        is_tick = now >= self._next_tick or self._buffer.flushes or self._persistence.deadline is not None
         if is_tick:
             self._next_tick = now + self._pace.tick
             self._buffer.arm_flushes()

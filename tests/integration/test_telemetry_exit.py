@@ -245,3 +245,19 @@ threading.Thread(target=work).start()
     done = run_program(program, migrated_postgres_url)
     assert (done.returncode, done.stderr) == (0, "")
     assert set(await executions(migrated_postgres_url)) == {"late"}
+
+
+async def test_what_is_still_open_when_a_short_program_ends_is_known(migrated_postgres_url: str) -> None:
+    """It ends before the first tick, and nobody ends its execution: that is what somebody has to see."""
+    program = """
+import sys
+import spane_otel
+spane_otel.configure("short", store=sys.argv[1])
+spane_otel.execution("left open", execution_id="e-open").__enter__()
+"""
+    done = run_program(program, migrated_postgres_url)
+    assert (done.returncode, done.stderr) == (0, "")
+    async with PostgresExecutionStore(migrated_postgres_url) as store:
+        execution = await store.get_execution("e-open")
+    assert execution is not None
+    assert execution.status == "running"
