@@ -28,8 +28,8 @@ class WorkflowDecorator:
 @overload
 def workflow(name: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
-def workflow(name: str | None = None, *, version: str | None = None, record: Record = ()) -> WorkflowDecorator: ...
-def workflow(name: Any = None, *, version: str | None = None, record: Record = ()) -> Any:
+def workflow(name: str | None = None, version: str | None = None, *, record: Record = ()) -> WorkflowDecorator: ...
+def workflow(name: Any = None, version: str | None = None, *, record: Record = ()) -> Any:
     """Make each call of a function an execution: `@workflow` or `@workflow("name", version=…, record=…)`.
 
     The workflow is called like the function if no name is given. `version` and `record` are as at `execution` and

@@ -44,7 +44,7 @@ async def test_async_functions_stay_async(sink: RecordingSink) -> None:
         assert run is not None
         return f"{run.workflow_id}:{amount}"
 
-    @workflow("order-v2", version="7")
+    @workflow("order-v2", "7")
     async def order(amount: int) -> str:
         return await pay(amount)
 
