@@ -64,7 +64,7 @@ def _advice(settings: Settings | None) -> str:
     """Return what to do about a database of the user's own; errors of the embedded one say it themselves."""
     if settings is None or settings.store == "embedded" or not settings.database_url:
         return ""
-    return ": start it, or name another in SPANE_DATABASE_URL"
+    return "; start it, or correct SPANE_DATABASE_URL"
 
 
 def _complain(message: str, code: int) -> int:

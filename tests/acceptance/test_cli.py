@@ -111,7 +111,7 @@ def test_a_database_that_does_not_answer_is_one_line_without_its_password(comman
     lines = [line for line in done.stderr.splitlines() if "telemetry goes to" not in line]
     assert len(lines) == 1
     assert "reader:***@127.0.0.1:1/nowhere" in lines[0]
-    assert "start it, or name another in SPANE_DATABASE_URL" in lines[0]
+    assert "start it, or correct SPANE_DATABASE_URL" in lines[0]
     assert "secret" not in done.stderr
 
 
