@@ -6,16 +6,19 @@
     ├── DecodeError                 a request is not what its media type says
     │   └── TooLargeError           a request is larger than a limit, on the wire or once inflated
     ├── InvalidValueError           one item can't be stored, whatever is tried
+    │   └── InvalidWorkflowError    a definition is wrong; the message names the node and the path
     └── StoreError
         ├── StoreUnavailableError   retryable: the store does not answer, or answers "not now"
         ├── SchemaError             the database's schema is missing, older, newer or not ours
         ├── NotFoundError
         │   ├── UnknownExecutionError
         │   ├── UnknownSpanError
-        │   └── UnknownWorkflowError
+        │   ├── UnknownWorkflowError
+        │   └── UnknownDeadLetterError
         └── ConflictError
             ├── ExecutionExistsError
             ├── InvalidTransitionError
+            ├── LeaseLostError
             └── SpanExistsError
 
 Driver errors are wrapped where they occur; the original stands in `__cause__`.
@@ -70,6 +73,14 @@ class InvalidValueError(SpaneError):
         self.reason = reason
 
 
+class InvalidWorkflowError(InvalidValueError):
+    """A workflow's definition is wrong; `path` says where, e.g. `nodes[2].outputs[0]` or `a → b → a`."""
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(f"{path}: {message}" if path else message, reason="workflow")
+        self.path = path
+
+
 class StoreError(SpaneError):
     """A store refused or failed."""
 
@@ -116,6 +127,15 @@ class UnknownWorkflowError(NotFoundError):
         self.workflow_id = workflow_id
 
 
+class UnknownDeadLetterError(NotFoundError):
+    """No dead letter of this execution has this id."""
+
+    def __init__(self, execution_id: str, dead_letter_id: str) -> None:
+        super().__init__(f"no dead letter {dead_letter_id!r} in execution {execution_id!r}")
+        self.execution_id = execution_id
+        self.dead_letter_id = dead_letter_id
+
+
 class ConflictError(StoreError):
     """What is stored already contradicts what was asked for."""
 
@@ -145,3 +165,12 @@ class SpanExistsError(ConflictError):
         super().__init__(f"span {span_id!r} exists in execution {execution_id!r} with other content")
         self.execution_id = execution_id
         self.span_id = span_id
+
+
+class LeaseLostError(ConflictError):
+    """Another runner holds the execution's lease now: who is told so must stop running it."""
+
+    def __init__(self, execution_id: str, holder: str) -> None:
+        super().__init__(f"{holder!r} holds no lease on execution {execution_id!r} any more")
+        self.execution_id = execution_id
+        self.holder = holder

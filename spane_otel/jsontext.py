@@ -15,6 +15,11 @@ from spane_otel.errors import InvalidValueError
 TAGS: Final = ("bytesValue", "doubleValue", "kvlistValue")
 """A one-key map with one of these keys is a tagged value: what JSON can't say otherwise (architecture.md)."""
 
+PAYLOAD_INLINE_BYTES: Final = 64 * 1024
+"""JSON text of a payload that is longer than this is compressed and kept apart."""
+PAYLOAD_MAX_BYTES: Final = 2 * 1024 * 1024
+"""Longer text is refused before anything is written."""
+
 
 def untag(value: Any) -> Any:
     """Return `value` with tagged values replaced by bytes, floats and plain maps."""
@@ -39,13 +44,24 @@ def encode_payload(value: Any) -> str:
     Escapes all but ASCII, so any string, with NUL or lone surrogates too, comes back as it was.
 
     Raises:
-        InvalidValueError: JSON can't say it (NaN, bytes, an object of the caller's); its reason is `payload`.
+        InvalidValueError: JSON can't say it (NaN, bytes, an object of the caller's), with the reason `payload`; or it
+            is longer than 2 MiB, with the reason `payload_too_large`.
 
     """
     try:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+        text = _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidValueError(f"the payload is not JSON: {error}", reason="payload") from error
+    if len(text) > PAYLOAD_MAX_BYTES:
+        raise InvalidValueError(
+            f"the payload is {len(text):,} bytes of JSON, more than {PAYLOAD_MAX_BYTES:,}: keep it elsewhere and "
+            "hand on a reference",
+            reason="payload_too_large",
+        )
+    return text
+
+
+_ENCODER: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 
 
 class JsonMap(Mapping[str, Any]):

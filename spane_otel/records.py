@@ -155,6 +155,8 @@ class SpanRow(Struct):
     seq: int = 0
     """Position in its request: orders what starts at the same nanosecond."""
     stamp: Stamp | None = None
+    added_hash: bytes | None = None
+    """16 bytes of what it was added with, so that adding it again is told from adding another."""
 
 
 TimeSource = Literal["time", "observed", "receipt"]
@@ -267,6 +269,8 @@ class Execution(Struct, frozen=True, kw_only=True):
     """Oldest first."""
     abandoned_since_ns: int | None = None
     """When its process was last heard of, if it is running and that process is stale."""
+    timeout_ns: int | None = None
+    """When it is failed if it still runs then."""
 
 
 class Resource(Struct, frozen=True):

@@ -64,7 +64,8 @@ CREATE TABLE spane.execution_spans (
     added_id                 text COLLATE "C",  -- the text a span was added with by hand
     attributes               json NOT NULL,
     events                   json,
-    links                    json
+    links                    json,
+    added_hash               uuid               -- of what a span was added with by hand
 ) PARTITION BY RANGE (start_ns);
 
 CREATE UNIQUE INDEX execution_spans_key ON spane.execution_spans (trace_id, span_id, start_ns);
@@ -146,6 +147,44 @@ BEGIN
 END
 $function$;
 
+-- workflows -----------------------------------------------------------------------------------------------------
+
+CREATE TABLE spane.workflows (
+    workflow_id     text COLLATE "C" PRIMARY KEY,
+    current_version integer NOT NULL,
+    is_active       boolean NOT NULL,
+    created_ns      bigint NOT NULL,
+    updated_ns      bigint NOT NULL,
+    name            text NOT NULL,
+    description     text
+);
+
+CREATE INDEX workflows_updated ON spane.workflows (updated_ns DESC, workflow_id DESC);
+
+CREATE TABLE spane.workflow_versions (
+    workflow_id  text COLLATE "C" NOT NULL REFERENCES spane.workflows (workflow_id) ON DELETE RESTRICT,
+    version      integer NOT NULL,
+    version_id   bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
+    content_hash uuid NOT NULL,
+    node_count   integer NOT NULL,
+    created_ns   bigint NOT NULL,
+    created_by   text,
+    change_notes text,
+    definition   json NOT NULL,
+    PRIMARY KEY (workflow_id, version)
+);
+
+-- The nodes of every version, so that completion is decided, and statistics are made, without reading definitions.
+CREATE TABLE spane.workflow_nodes (
+    workflow_id      text COLLATE "C" NOT NULL,
+    version          integer NOT NULL,
+    node_id          text COLLATE "C" NOT NULL,
+    type             text NOT NULL,
+    continue_on_fail boolean NOT NULL,
+    PRIMARY KEY (workflow_id, version, node_id),
+    FOREIGN KEY (workflow_id, version) REFERENCES spane.workflow_versions (workflow_id, version) ON DELETE CASCADE
+);
+
 -- executions ----------------------------------------------------------------------------------------------------
 
 CREATE TABLE spane.executions (
@@ -166,7 +205,17 @@ CREATE TABLE spane.executions (
     process_id          text COLLATE "C",
     error               text,
     initial_data        json,
-    result              json
+    result              json,
+    -- Keeps what an execution ran from vanishing; executions that spans make name a version that may not be here.
+    version_id          bigint REFERENCES spane.workflow_versions (version_id) ON DELETE RESTRICT,
+    changed_ns          bigint NOT NULL DEFAULT 0,  -- the last state change; 0: none since it was made
+    timeout_ns          bigint,
+    nodes_total         integer,                    -- of the pinned version
+    nodes_done          integer NOT NULL DEFAULT 0, -- of them, those with a final result
+    nodes_failed        integer NOT NULL DEFAULT 0, -- of those, failures that nobody tolerates
+    audit_seq           integer NOT NULL DEFAULT 0, -- the number of the last audit row
+    initial_data_payload uuid,
+    result_payload      uuid
 );
 
 CREATE INDEX executions_started ON spane.executions (started_ns DESC, execution_id DESC);
@@ -174,10 +223,14 @@ CREATE INDEX executions_workflow ON spane.executions (workflow_id, started_ns DE
 CREATE INDEX executions_status ON spane.executions (status, started_ns DESC, execution_id DESC);
 CREATE INDEX executions_parent ON spane.executions (parent_execution_id) WHERE parent_execution_id IS NOT NULL;
 CREATE INDEX executions_process ON spane.executions (process_id) WHERE status = 'running';
+CREATE INDEX executions_version ON spane.executions (version_id) WHERE version_id IS NOT NULL;
+CREATE INDEX executions_timeout ON spane.executions (timeout_ns)
+    WHERE timeout_ns IS NOT NULL AND status IN ('running', 'paused');
 
 CREATE TABLE spane.execution_metadata (
-    execution_id text COLLATE "C" PRIMARY KEY,
-    metadata     json NOT NULL
+    execution_id     text COLLATE "C" PRIMARY KEY,
+    metadata         json NOT NULL,
+    metadata_payload uuid                       -- where it is kept if it is large
 );
 
 -- One row for the link of a trace to an execution (root_span_id and root_start_ns 0), and one for each root of it.
@@ -210,6 +263,95 @@ ALTER TABLE spane.execution_metadata ADD CONSTRAINT execution_metadata_execution
     FOREIGN KEY (execution_id) REFERENCES spane.executions (execution_id) ON DELETE CASCADE;
 ALTER TABLE spane.execution_traces ADD CONSTRAINT execution_traces_execution
     FOREIGN KEY (execution_id) REFERENCES spane.executions (execution_id) ON DELETE CASCADE;
+
+-- state ---------------------------------------------------------------------------------------------------------
+
+-- JSON text above 64 KiB, compressed, under a hash of its content: what one node hands to the next is kept once.
+CREATE TABLE spane.execution_payloads (
+    execution_id text COLLATE "C" NOT NULL REFERENCES spane.executions (execution_id) ON DELETE CASCADE,
+    payload_id   uuid NOT NULL,
+    size_bytes   integer NOT NULL,               -- of the text
+    encoding     text COLLATE "C" NOT NULL CHECK (encoding = 'zlib'),
+    data         bytea NOT NULL,
+    PRIMARY KEY (execution_id, payload_id)
+);
+
+ALTER TABLE spane.execution_payloads ALTER COLUMN data SET STORAGE EXTERNAL;
+
+CREATE TABLE spane.node_results (
+    execution_id  text COLLATE "C" NOT NULL REFERENCES spane.executions (execution_id) ON DELETE CASCADE,
+    node_id       text COLLATE "C" NOT NULL,
+    iteration     integer NOT NULL,
+    attempt       integer NOT NULL,
+    started_ns    bigint,
+    ended_ns      bigint NOT NULL,
+    data_payload  uuid,
+    input_payload uuid,
+    success       boolean NOT NULL,
+    skipped       boolean NOT NULL,
+    is_final      boolean NOT NULL,              -- no further attempt follows
+    worker        text COLLATE "C",
+    error         text,
+    next_nodes    json,
+    data          json,                          -- null: there is none, or it is in execution_payloads
+    input         json,
+    PRIMARY KEY (execution_id, node_id, iteration, attempt)
+);
+
+-- Every state change of an execution that a caller owns, written in the transaction that made it.
+CREATE TABLE spane.state_change_audit (
+    execution_id text COLLATE "C" NOT NULL REFERENCES spane.executions (execution_id) ON DELETE CASCADE,
+    seq          integer NOT NULL,
+    changed_ns   bigint NOT NULL,
+    operation_id uuid,                           -- tells a repeated call from another one
+    iteration    integer,
+    attempt      integer,
+    change       text COLLATE "C" NOT NULL
+        CHECK (change IN ('created', 'adopted', 'status', 'node_result', 'metadata', 'timeout', 'dead_letter')),
+    old_value    text,
+    new_value    text,
+    node_id      text COLLATE "C",
+    actor        text,
+    detail       text,
+    PRIMARY KEY (execution_id, seq)
+);
+
+CREATE TABLE spane.dead_letters (
+    execution_id     text COLLATE "C" NOT NULL REFERENCES spane.executions (execution_id) ON DELETE CASCADE,
+    dead_letter_id   uuid NOT NULL,
+    failed_ns        bigint NOT NULL,
+    retried_ns       bigint,
+    job_data_payload uuid,
+    iteration        integer NOT NULL,
+    attempt          integer NOT NULL,
+    attempts_made    integer NOT NULL,
+    node_id          text COLLATE "C" NOT NULL,
+    workflow_id      text COLLATE "C",
+    job_id           text,
+    error            text,
+    job_data         json,
+    PRIMARY KEY (execution_id, dead_letter_id)
+);
+
+CREATE INDEX dead_letters_failed ON spane.dead_letters (failed_ns DESC, dead_letter_id DESC);
+
+-- Who runs an execution; only what an engine runs has a row.
+CREATE TABLE spane.execution_leases (
+    execution_id text COLLATE "C" PRIMARY KEY REFERENCES spane.executions (execution_id) ON DELETE CASCADE,
+    expires_at   timestamptz NOT NULL,
+    holder       text COLLATE "C" NOT NULL
+);
+
+CREATE INDEX execution_leases_expiry ON spane.execution_leases (expires_at);
+CREATE INDEX execution_leases_holder ON spane.execution_leases (holder);
+
+-- How many executions there are: the sum over the slots, so that writers seldom wait for each other's row.
+CREATE TABLE spane.execution_counts (
+    workflow_id text COLLATE "C" NOT NULL,       -- '': none yet
+    slot        smallint NOT NULL,
+    count       bigint NOT NULL,
+    PRIMARY KEY (workflow_id, slot)
+);
 
 -- live ----------------------------------------------------------------------------------------------------------
 

@@ -5,16 +5,14 @@ Readers return None or an empty page for an unknown id; writers raise a `NotFoun
 outside raises `StoreUnavailableError` when the store does not answer in time, and nothing blocks for ever.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
 
+from spane_otel.archives import ExecutionArchive, TelemetryArchive, WorkflowArchive
 from spane_otel.records import (
     Batch,
     Change,
-    Counts,
-    Execution,
-    ExecutionStatus,
     LogPage,
     Page,
     StoreStats,
@@ -22,8 +20,28 @@ from spane_otel.records import (
     TraceSummary,
     WriteResult,
 )
+from spane_otel.state import DeadLetter, Lease
+from spane_otel.stores.state_protocols import ExecutionStore, NodeResultStore, StatusFilter, WorkflowStore
 
-StatusFilter = ExecutionStatus | Literal["abandoned"]
+__all__ = [
+    "AddedStatus",
+    "Archives",
+    "ChangeFeed",
+    "DeadLetterStore",
+    "ExecutionStore",
+    "LeaseStore",
+    "LogReader",
+    "NodeResultStore",
+    "StatusFilter",
+    "Store",
+    "TelemetrySink",
+    "TelemetryWriter",
+    "TraceReader",
+    "WorkflowStore",
+]
+
+AddedStatus = Literal["running", "completed", "failed", "skipped", "cancelled"]
+"""What a span that is added by hand says of itself; it becomes the span's state."""
 
 
 class TelemetrySink(Protocol):
@@ -48,86 +66,84 @@ class TelemetrySink(Protocol):
         ...
 
 
-class ExecutionStore(Protocol):
-    """Keeps executions."""
+class TelemetryWriter(Protocol):
+    """Takes spans and logs that are written by hand; they are spans and logs like any other."""
 
-    async def create_execution(
+    async def add_log(
         self,
-        workflow_id: str,
-        parent_execution_id: str | None = None,
-        depth: int = 0,
-        initial_data: Any = None,
+        execution_id: str,
+        message: str,
         *,
-        execution_id: str | None = None,
-        metadata: dict[str, Any] | None = None,
+        level: str = "info",
+        node_id: str | None = None,
+        id: str | None = None,  # noqa: A002 - the name in the API
+        time_ns: int | None = None,
+        span_id: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> str:
-        """Make an execution with status `running` and return its id, a new UUIDv7 if none is given.
+        """Write a log record, in whatever status the execution is, and return its id.
 
-        An execution of this id made from spans becomes the caller's: its origin turns `api`, what is given here
-        holds, it is `running` without end, result and error; `started_ns`, workflow version and traces stay. Made
-        with the same content before: a no-op.
-
-        A top execution (no parent) has depth 0 and is its own root. With a parent, `depth` 0 counts as 1; the root is
-        the parent's root where the parent is known, else the parent at depth 1, else null.
-
-        Raises:
-            ExecutionExistsError: it was made by `create_execution` before, with other content.
-            InvalidValueError: an id is empty, longer than 256 characters or no storable text, or a payload isn't JSON.
-
-        """
-        ...
-
-    async def get_execution(self, execution_id: str) -> Execution | None: ...
-
-    async def list_executions(
-        self,
-        workflow_id: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-        *,
-        status: StatusFilter | None = None,
-        since: int | None = None,
-        until: int | None = None,
-        cursor: str | None = None,
-    ) -> Page[Execution]:
-        """Return executions, newest first, in the order (started_ns, execution_id) descending.
-
-        `since` is inclusive, `until` exclusive, both of the start. `status="abandoned"` lists running executions
-        whose process is stale; `"running"` leaves those out. `cursor` is the `next` of the page before.
-
-        Raises:
-            InvalidValueError: `cursor` is not one of ours, `status` is none, or `limit` is not in 1..1000.
-
-        """
-        ...
-
-    async def get_execution_count(self, workflow_id: str | None = None) -> int: ...
-
-    async def set_execution_status(
-        self, execution_id: str, status: ExecutionStatus, *, error: str | None = None
-    ) -> bool:
-        """Change the status; return whether it changed. The status that it has already is no error: False.
-
-        An execution made from spans becomes the caller's (origin `api`), else a redelivery would undo the change. A
-        final status sets `ended_ns` to the store's present. A NUL or a lone surrogate in `error`, which no database
-        holds, becomes U+FFFD: an exception's message is no reason to lose the failure.
+        `id` is any text, a new UUIDv7 by default; one that is there in this execution is a no-op. `time_ns` is the
+        store's present by default. `span_id` is the text of a span added to this execution, else 16 hex digits.
+        `metadata` becomes the record's attributes.
 
         Raises:
             UnknownExecutionError: there is no such execution.
-            InvalidTransitionError: it is completed, failed or cancelled already.
+            InvalidValueError: `level` is none of trace, debug, info, warn, error, fatal; the time is out of the window.
 
         """
         ...
 
-    async def delete_execution(self, execution_id: str) -> bool:
-        """Delete an execution, its traces that belong to no other, and their logs; return whether it was there.
+    async def add_span(
+        self,
+        execution_id: str,
+        *,
+        name: str,
+        id: str | None = None,  # noqa: A002 - the name in the API
+        node_id: str | None = None,
+        parent_id: str | None = None,
+        start_ns: int | None = None,
+        status: AddedStatus = "running",
+        error: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Write a span, in whatever status the execution is, and return its id.
 
-        Of a trace shared with other executions, what is stamped with this one goes.
+        `id` is any text, a new UUIDv7 by default, kept as given and hashed to the span id. The trace is the parent's,
+        where the parent (an added span's text, or 16 hex digits of a span of this execution's traces) is there, else
+        the execution's own. `status` becomes the state: completed and skipped have OpenTelemetry's status ok, failed
+        has error with `error` as its message, running and cancelled have unset. A final one ends at once.
+        `start_ns` is the store's present by default. `metadata` becomes attributes.
+
+        Raises:
+            UnknownExecutionError: there is no such execution.
+            SpanExistsError: the id is there, added with other content; the same content is a no-op. A start that is
+                not given is no part of the content.
+            InvalidValueError: the start is out of the window, or `status` is none.
+
         """
         ...
 
-    async def count_telemetry(self, execution_ids: Sequence[str]) -> dict[str, Counts]:
-        """Return the numbers of each known execution of a page, at most 10,000 rows of a trace counted."""
+    async def update_span(
+        self,
+        execution_id: str,
+        span_id: str,
+        *,
+        end_ns: int | None = None,
+        status: AddedStatus | None = None,
+        error: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Change a span that was added to this execution: only what is given, `metadata` key by key.
+
+        A final status without `end_ns` ends the span now, if it has not ended. Nothing given is a no-op. Name, node
+        and start can't change.
+
+        Raises:
+            UnknownExecutionError: there is no such execution.
+            UnknownSpanError: no span of this id was added to it.
+
+        """
         ...
 
 
@@ -208,7 +224,113 @@ class ChangeFeed(Protocol):
         ...
 
 
-class Store(TelemetrySink, ExecutionStore, TraceReader, LogReader, ChangeFeed, Protocol):
+class DeadLetterStore(Protocol):
+    """Keeps what failed for good."""
+
+    async def list_dead_letters(
+        self,
+        *,
+        execution_id: str | None = None,
+        workflow_id: str | None = None,
+        include_retried: bool = False,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page[DeadLetter]:
+        """Return dead letters, newest first: (failed_ns, dead_letter_id) descending."""
+        ...
+
+    async def retry_dead_letter(self, execution_id: str, dead_letter_id: str) -> bool:
+        """Make a failed node run again; return whether this call did it. One that was retried already: False.
+
+        In one transaction: the letter is marked, the node's result is no longer final, a failed execution runs again
+        (the one way out of `failed`), and its lease, if it has one, is free for whoever claims it.
+
+        Raises:
+            UnknownDeadLetterError: there is none.
+            InvalidTransitionError: the execution is completed or cancelled.
+
+        """
+        ...
+
+
+class LeaseStore(Protocol):
+    """Sees to it that one runner at a time runs an execution, by the store's clock."""
+
+    async def acquire_lease(self, execution_id: str, lease: Lease) -> bool:
+        """Take or renew the lease unless another holder's is in force; return whether it is held now.
+
+        Raises:
+            UnknownExecutionError: there is no such execution.
+
+        """
+        ...
+
+    async def renew_leases(self, lease: Lease) -> list[str]:
+        """Renew all that this holder still holds; return the ids of the executions."""
+        ...
+
+    async def release_lease(self, execution_id: str, holder: str) -> None:
+        """Give the lease up, for others to claim at once, or for good where the execution has ended."""
+        ...
+
+    async def claim_executions(
+        self, lease: Lease, *, workflow_ids: Sequence[str] | None = None, limit: int = 10
+    ) -> list[str]:
+        """Take over running executions whose lease has run out or was given up; return their ids, oldest first.
+
+        Executions that never had a lease belong to nobody's engine and are left alone. Two callers never get the same.
+        """
+        ...
+
+
+class Archives(Protocol):
+    """Gives and takes all that is held, for copies and exports."""
+
+    async def read_workflow(self, workflow_id: str) -> WorkflowArchive | None: ...
+
+    async def write_workflow(self, archive: WorkflowArchive) -> None:
+        """Write versions with their numbers, those that are there already stay.
+
+        Raises:
+            ConflictError: a number is there with other content.
+
+        """
+        ...
+
+    async def read_execution(self, execution_id: str) -> ExecutionArchive | None: ...
+
+    async def write_execution(self, archive: ExecutionArchive) -> None:
+        """Write an execution as it is in the archive, in the place of what is there; its lease is not copied.
+
+        Its workflow's versions are written before, else it is pinned to a number only.
+        """
+        ...
+
+    async def read_telemetry(
+        self, execution_id: str | None = None, *, limit: int = 1_000, cursor: str | None = None
+    ) -> TelemetryArchive:
+        """Return a part of the spans and logs, of one execution or of all, with their resources and scopes."""
+        ...
+
+    async def write_telemetry(self, batch: Batch) -> WriteResult:
+        """Do as `write`, however old the rows are; executions and heartbeats are left alone."""
+        ...
+
+
+class Store(
+    TelemetrySink,
+    TelemetryWriter,
+    WorkflowStore,
+    ExecutionStore,
+    NodeResultStore,
+    DeadLetterStore,
+    LeaseStore,
+    Archives,
+    TraceReader,
+    LogReader,
+    ChangeFeed,
+    Protocol,
+):
     """All of it; an async context manager."""
 
     async def __aenter__(self) -> Self: ...

@@ -13,7 +13,7 @@ PACKAGE = "spane_otel"
 ROOT = Path(__file__).parents[2] / PACKAGE
 
 GROUPS: dict[str, frozenset[str]] = {
-    "ground": frozenset({"errors", "records", "jsontext", "ids", "clock", "counters", "settings", "version"}),
+    "ground": frozenset({"errors", "records", "state", "jsontext", "ids", "clock", "counters", "settings", "version"}),
     "pure": frozenset(
         {
             "identity",
@@ -22,6 +22,7 @@ GROUPS: dict[str, frozenset[str]] = {
             "terms",
             "mapping",
             "derivation",
+            "archives",
             "graph",
             "search",
             "traces",

@@ -1,18 +1,14 @@
 """Executions: made by callers, read by everybody."""
 
-import json
-from typing import Any, Final
+from typing import Final
 
 from asyncpg.pgproto.pgproto import UUID
 
-from spane_otel.clock import Clock
-from spane_otel.errors import ExecutionExistsError, InvalidTransitionError, InvalidValueError, UnknownExecutionError
-from spane_otel.ids import execution_trace_id, hash16
+from spane_otel.errors import InvalidTransitionError, InvalidValueError, UnknownExecutionError
+from spane_otel.ids import execution_trace_id
 from spane_otel.records import EXECUTION_STATUSES, STALE_AFTER_SECONDS, Change, Execution, ExecutionStatus, Page
 from spane_otel.stores.admission import (
-    NewExecution,
     check_limit,
-    check_new_execution,
     check_offset,
     check_status_filter,
     is_storable,
@@ -20,8 +16,9 @@ from spane_otel.stores.admission import (
 from spane_otel.stores.cursors import decode_cursor, encode_cursor
 from spane_otel.stores.postgres.bounds import bounded_ns, bounded_offset
 from spane_otel.stores.postgres.columns import change_columns
-from spane_otel.stores.postgres.database import Database, Session
+from spane_otel.stores.postgres.database import Session
 from spane_otel.stores.postgres.links import read_links, read_owners
+from spane_otel.stores.postgres.part import Part
 from spane_otel.stores.postgres.reading import read_execution
 from spane_otel.stores.protocols import StatusFilter
 from spane_otel.values import clean_text
@@ -30,39 +27,10 @@ FINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
 STALE: Final = float(STALE_AFTER_SECONDS)
 
 
-class Executions:
-    """The executions of one database."""
+class Executions(Part):
+    """Executions: read, changed and deleted."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database = database
-        self._clock = clock
-
-    async def create(
-        self,
-        workflow_id: str,
-        parent_execution_id: str | None,
-        depth: int,
-        initial_data: Any,
-        execution_id: str | None,
-        metadata: dict[str, Any] | None,
-    ) -> str:
-        """Make an execution; see `ExecutionStore.create_execution`."""
-        given = check_new_execution(workflow_id, parent_execution_id, depth, initial_data, execution_id, metadata)
-        started_ns = self._clock.now_ns()
-
-        async def create(session: Session) -> None:
-            async with session.transaction():
-                values = await _columns_of(session, given)
-                created = await session.execute("insert_execution", started_ns=started_ns, **values)
-                if not created and not await _take_over(session, given, values):
-                    return
-                await session.execute("upsert_metadata", execution_id=given.execution_id, metadata=given.metadata)
-                await _announce(session, given.execution_id)
-
-        await self._database.run("write", create)
-        return given.execution_id
-
-    async def get(self, execution_id: str) -> Execution | None:
+    async def get_execution(self, execution_id: str) -> Execution | None:
         if not is_storable(execution_id):
             return None
 
@@ -72,17 +40,17 @@ class Executions:
 
         return await self._database.run("read", read)
 
-    async def list(
+    async def list_executions(
         self,
-        workflow_id: str | None,
-        limit: int,
-        offset: int,
-        status: StatusFilter | None,
-        since: int | None,
-        until: int | None,
-        cursor: str | None,
+        workflow_id: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        *,
+        status: StatusFilter | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        cursor: str | None = None,
     ) -> Page[Execution]:
-        """List executions; see `ExecutionStore.list_executions`."""
         check_status_filter(status)
         check_limit(limit)
         check_offset(offset)
@@ -111,7 +79,7 @@ class Executions:
 
         return await self._database.run("read", read)
 
-    async def count(self, workflow_id: str | None) -> int:
+    async def get_execution_count(self, workflow_id: str | None = None) -> int:
         if not is_storable(workflow_id or ""):
             return 0
 
@@ -121,8 +89,9 @@ class Executions:
 
         return await self._database.run("read", read)
 
-    async def set_status(self, execution_id: str, status: ExecutionStatus, error: str | None) -> bool:
-        """Change a status; see `ExecutionStore.set_execution_status`."""
+    async def set_execution_status(
+        self, execution_id: str, status: ExecutionStatus, *, error: str | None = None
+    ) -> bool:
         if status not in EXECUTION_STATUSES:
             raise InvalidValueError(f"{status!r} is no execution status", reason="status")
         error = None if error is None else clean_text(error)
@@ -146,15 +115,21 @@ class Executions:
                     ended_ns=ended_ns,
                     error=error,
                 )
-                await _announce(session, execution_id)
+                await announce(session, execution_id)
             return True
 
         return await self._database.run("write", change)
 
-    async def delete(self, execution_id: str) -> bool:
-        """Delete an execution; see `ExecutionStore.delete_execution`."""
+    async def delete_execution(self, execution_id: str) -> bool:
         if not is_storable(execution_id):
             return False
+        self._load.forget_execution(execution_id)
+        try:
+            return await self._delete(execution_id)
+        finally:
+            self._load.forget_execution(execution_id)  # also what was written meanwhile
+
+    async def _delete(self, execution_id: str) -> bool:
 
         async def delete(session: Session) -> bool:
             async with session.transaction():
@@ -162,56 +137,10 @@ class Executions:
                     return False
                 await _delete_telemetry(session, execution_id)
                 await session.execute("delete_execution", execution_id=execution_id)
-                await _announce(session, execution_id)
+                await announce(session, execution_id)
             return True
 
         return await self._database.run("write", delete)
-
-
-def _content_hash(given: NewExecution) -> UUID:
-    """Return what tells a repeated call from another one: a hash of all but the id."""
-    content = (given.workflow_id, given.parent_execution_id, given.depth)
-    payloads = (None if given.initial_data is None else json.loads(given.initial_data), json.loads(given.metadata))
-    return UUID(hash16(json.dumps([content, payloads], sort_keys=True).encode()))
-
-
-async def _columns_of(session: Session, given: NewExecution) -> dict[str, Any]:
-    """Return the columns that a caller's execution is made of, its root among them."""
-    return {
-        "execution_id": given.execution_id,
-        "content_hash": _content_hash(given),
-        "depth": given.depth,
-        "workflow_id": given.workflow_id,
-        "parent_execution_id": given.parent_execution_id,
-        "root_execution_id": await _root_of(session, given),
-        "initial_data": given.initial_data,
-    }
-
-
-async def _root_of(session: Session, given: NewExecution) -> str | None:
-    if given.parent_execution_id is None:
-        return given.execution_id
-    parent = await session.fetchrow("find_root_execution", execution_id=given.parent_execution_id)
-    if parent is not None:
-        root: str | None = parent["root_execution_id"]
-        return root
-    return given.parent_execution_id if given.depth == 1 else None
-
-
-async def _take_over(session: Session, given: NewExecution, values: dict[str, Any]) -> bool:
-    """Make an execution that is there the caller's; False if it is that already, by the same call.
-
-    Raises:
-        ExecutionExistsError: it is a caller's, made with other content.
-
-    """
-    held = await session.fetchrow("lock_execution", execution_id=given.execution_id)
-    if held is not None and held["origin"] == "api":
-        if held["content_hash"] == _content_hash(given):
-            return False
-        raise ExecutionExistsError(given.execution_id)
-    await session.execute("take_over_execution", **values)
-    return True
 
 
 async def _delete_telemetry(session: Session, execution_id: str) -> None:
@@ -226,5 +155,5 @@ async def _delete_telemetry(session: Session, execution_id: str) -> None:
             await session.execute("delete_logs", trace_ids=trace_ids, execution_id=stamped_with)
 
 
-async def _announce(session: Session, execution_id: str) -> None:
+async def announce(session: Session, execution_id: str) -> None:
     await session.execute("insert_changes", **change_columns([Change("execution", execution_id=execution_id)]))

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from spane_otel.clock import Clock, SystemClock
 from spane_otel.records import (
     Batch,
     Change,
     Counts,
-    Execution,
-    ExecutionStatus,
     LogPage,
     Page,
     StoreStats,
@@ -18,28 +16,40 @@ from spane_otel.records import (
     TraceSummary,
     WriteResult,
 )
+from spane_otel.stores.added import added_resource
 from spane_otel.stores.admission import ACCEPT_PAST_DAYS
+from spane_otel.stores.postgres.added import AddedTelemetry
+from spane_otel.stores.postgres.archives import Archives
+from spane_otel.stores.postgres.audit import Audit
 from spane_otel.stores.postgres.changes import Changes
 from spane_otel.stores.postgres.counts import count_telemetry
+from spane_otel.stores.postgres.creation import Creation
 from spane_otel.stores.postgres.database import Database, Session
+from spane_otel.stores.postgres.dead_letters import DeadLetters
 from spane_otel.stores.postgres.executions import Executions
+from spane_otel.stores.postgres.leases import Leases
 from spane_otel.stores.postgres.load import Load
 from spane_otel.stores.postgres.logs import Logs
+from spane_otel.stores.postgres.node_results import NodeResults
 from spane_otel.stores.postgres.processes import Processes
+from spane_otel.stores.postgres.relatives import Relatives
 from spane_otel.stores.postgres.traces import Traces
-from spane_otel.stores.protocols import StatusFilter
+from spane_otel.stores.postgres.workflows import Workflows
 
 POOL_SIZE: Final = 4
 """Connections for writing, and as many for reading, of each event loop that uses the store."""
 _COUNTED_EXACTLY: Final = 100_000
 
 
-class PostgresExecutionStore:
+class PostgresExecutionStore(
+    Creation, Executions, Relatives, Workflows, NodeResults, DeadLetters, Audit, Leases, AddedTelemetry, Archives
+):
     """Keeps everything in one schema of a PostgreSQL database (15 or newer) that `spane-otel migrate` has made.
 
     Connects when first used; may be used from any thread and event loop, and after a fork. A call that meets a lost
     connection, a failover or a conflict is repeated for some seconds, then raises `StoreUnavailableError`. A start or
     log time more than `accept_past_days` ago, or more than 24 hours ahead, is rejected as `start_out_of_window`.
+    `actor` is who the audit names where no worker is; `service_name` the service of spans and logs written by hand.
 
     Raises:
         ConfigurationError: `schema` is no name for a schema of ours.
@@ -54,14 +64,18 @@ class PostgresExecutionStore:
         pool_size: int = POOL_SIZE,
         clock: Clock | None = None,
         accept_past_days: float = ACCEPT_PAST_DAYS,
+        actor: str | None = None,
+        service_name: str = "spane",
     ) -> None:
-        clock = clock or SystemClock()
+        self._clock = clock or SystemClock()
         self._database = Database(url, schema, pool_size)
-        self._executions = Executions(self._database, clock)
+        self._actor = actor
+        self._resource = added_resource(service_name)
+        self._accept_past_days = accept_past_days
         self._traces = Traces(self._database)
         self._logs = Logs(self._database)
         self._changes = Changes(self._database)
-        self._load = Load(self._database, Processes(self._database), clock, accept_past_days)
+        self._load = Load(self._database, Processes(self._database), self._clock, accept_past_days)
 
     async def __aenter__(self) -> Self:
         return self
@@ -102,52 +116,7 @@ class PostgresExecutionStore:
     async def write(self, batch: Batch) -> WriteResult:
         return await self._load.write(batch)
 
-    async def create_execution(
-        self,
-        workflow_id: str,
-        parent_execution_id: str | None = None,
-        depth: int = 0,
-        initial_data: Any = None,
-        *,
-        execution_id: str | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> str:
-        return await self._executions.create(
-            workflow_id, parent_execution_id, depth, initial_data, execution_id, metadata
-        )
-
-    async def set_execution_status(
-        self, execution_id: str, status: ExecutionStatus, *, error: str | None = None
-    ) -> bool:
-        return await self._executions.set_status(execution_id, status, error)
-
-    async def delete_execution(self, execution_id: str) -> bool:
-        self._load.forget_execution(execution_id)
-        try:
-            return await self._executions.delete(execution_id)
-        finally:
-            self._load.forget_execution(execution_id)  # also what was written meanwhile
-
     # --- readers ---
-
-    async def get_execution(self, execution_id: str) -> Execution | None:
-        return await self._executions.get(execution_id)
-
-    async def list_executions(
-        self,
-        workflow_id: str | None = None,
-        limit: int = 100,
-        offset: int = 0,
-        *,
-        status: StatusFilter | None = None,
-        since: int | None = None,
-        until: int | None = None,
-        cursor: str | None = None,
-    ) -> Page[Execution]:
-        return await self._executions.list(workflow_id, limit, offset, status, since, until, cursor)
-
-    async def get_execution_count(self, workflow_id: str | None = None) -> int:
-        return await self._executions.count(workflow_id)
 
     async def count_telemetry(self, execution_ids: Sequence[str]) -> dict[str, Counts]:
         return await self._database.run("read", lambda session: count_telemetry(session, execution_ids))

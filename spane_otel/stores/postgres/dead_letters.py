@@ -1,0 +1,7 @@
+"""Dead letters."""
+
+from spane_otel.stores.postgres.part import Part
+
+
+class DeadLetters(Part):
+    """Dead letters."""

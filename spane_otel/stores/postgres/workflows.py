@@ -1,0 +1,7 @@
+"""Workflows and their versions."""
+
+from spane_otel.stores.postgres.part import Part
+
+
+class Workflows(Part):
+    """Workflows and their versions."""
