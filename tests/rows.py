@@ -5,6 +5,7 @@
 Names stand for ids: `span("a")` is always the same span of the same trace.
 """
 
+import json
 import time
 from collections.abc import Iterable
 from typing import Any, Final
@@ -13,7 +14,6 @@ from spane_otel.clock import SECOND
 from spane_otel.derivation import inherit
 from spane_otel.identity import content_log_id, log_trace_key, resource_row, scope_row, uid_log_id
 from spane_otel.ids import hash16, span_id_from_bytes
-from spane_otel.jsontext import encode_payload
 from spane_otel.records import Batch, LogRow, SpanRow, Stamp
 
 BASE_NS: Final = (time.time_ns() // SECOND - 3_600) * SECOND
@@ -102,7 +102,7 @@ def log(
         "observed_ns": ns(at),
         "severity": 9,
         "severity_text": "INFO",
-        "body": encode_payload(message),
+        "body": json.dumps(message),
         "trace_id": None if trace is None else trace_id(trace),
         "span_id": None if at_span is None else span_id(at_span),
         "execution_id": execution,
