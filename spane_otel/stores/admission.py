@@ -14,6 +14,7 @@ from spane_otel.errors import InvalidValueError
 from spane_otel.ids import ZERO_TRACE_ID, new_execution_id
 from spane_otel.jsontext import encode_payload
 from spane_otel.records import EXECUTION_STATUSES, SPAN_KINDS, SPAN_STATUSES, TIME_SOURCES, LogRow, SpanRow, Stamp
+from spane_otel.state import MAX_DEPTH
 
 OUT_OF_WINDOW: Final = "start_out_of_window"
 """The reason of a row whose partition a store would not make (architecture.md, *Partitions*)."""
@@ -113,6 +114,7 @@ class NewExecution(Struct, frozen=True):
     workflow_id: str
     parent_execution_id: str | None
     depth: int
+    """As given, at most MAX_DEPTH; `depth_below` says what 0 means below a parent."""
     initial_data: str | None
     metadata: str
 
@@ -139,16 +141,42 @@ def check_new_execution(
         check_execution_id(parent_execution_id)
     if not isinstance(depth, int) or isinstance(depth, bool) or depth not in _INT31:
         raise InvalidValueError("depth must be a whole number from 0", reason="depth")
+    check_depth(depth)
     if not isinstance(metadata, dict | None):
         raise InvalidValueError("metadata must be a mapping", reason="metadata")
     return NewExecution(
         execution_id=execution_id,
         workflow_id=workflow_id,
         parent_execution_id=parent_execution_id,
-        depth=0 if parent_execution_id is None else depth or 1,
+        depth=0 if parent_execution_id is None else depth,
         initial_data=None if initial_data is None else encode_payload(initial_data),
         metadata=encode_payload(metadata or {}),
     )
+
+
+def check_depth(depth: int) -> None:
+    """Check how deep below its root an execution is.
+
+    Raises:
+        InvalidValueError: deeper than MAX_DEPTH.
+
+    """
+    if depth > MAX_DEPTH:
+        raise InvalidValueError(
+            f"an execution at depth {depth}: sub-workflows nest at most {MAX_DEPTH} deep", reason="depth"
+        )
+
+
+def depth_below(given: int, parent_depth: int | None) -> int:
+    """Return the depth of an execution with a parent: as given, else the parent's plus 1, else (unknown) 1.
+
+    Raises:
+        InvalidValueError: deeper than MAX_DEPTH.
+
+    """
+    depth = given or (1 if parent_depth is None else parent_depth + 1)
+    check_depth(depth)
+    return depth
 
 
 def check_execution_id(execution_id: str) -> None:

@@ -19,7 +19,7 @@ from spane_otel.server import service as service_module
 from spane_otel.server.context import Addresses
 from spane_otel.server.service import Service
 from tests import rows
-from tests.rows import root, span, trace_id
+from tests.rows import batch, log, root, span, trace_id
 from tests.unit.server.conftest import FailingStore
 from tests.unit.server.requests import PROTOBUF, span_message, traces_request
 
@@ -336,11 +336,12 @@ async def test_a_body_that_goes_on_after_it_was_refused_is_cut_off(
 async def test_a_client_that_never_reads_is_cut_off(store: FailingStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it left unread is let go; one that reads slowly may go on."""
     monkeypatch.setattr(connections, "STALL_SECONDS", 0.05)
-    await store.create_execution("w", execution_id="big", initial_data="x" * 30_000_000)
+    await store.create_execution("w", execution_id="big")
+    await store.write(batch(log("x" * 30_000_000, execution="big")))
     service = Service(store, port=0, otlp_http_port=0)
     reader, writer = await connect((await service.start()).ui)
     reader._transport.pause_reading()  # type: ignore[attr-defined]  # a client that never reads
-    writer.write(b"GET /api/v1/executions/big HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    writer.write(b"GET /api/v1/executions/big/logs HTTP/1.1\r\nHost: localhost\r\n\r\n")
     open_connections = service._servers[0].server_state.connections
     async with asyncio.timeout(10):
         await until(lambda: any(each.flow.write_paused for each in open_connections))  # type: ignore[union-attr]  # HTTP
