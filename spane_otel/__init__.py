@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from spane_otel.version import __version__
 
 if TYPE_CHECKING:
+    from spane_otel.stores.cached.versions import WorkflowCacheOptions as WorkflowCacheOptions
     from spane_otel.stores.memory import InMemoryExecutionStore as InMemoryExecutionStore
     from spane_otel.stores.postgres import PostgresExecutionStore as PostgresExecutionStore
     from spane_otel.telemetry import aflush as aflush
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "InMemoryExecutionStore": "spane_otel.stores.memory",
     "PostgresExecutionStore": "spane_otel.stores.postgres",
+    "WorkflowCacheOptions": "spane_otel.stores.cached.versions",
     "aflush": "spane_otel.telemetry",
     "configure": "spane_otel.telemetry",
     "current_execution": "spane_otel.telemetry",
