@@ -145,3 +145,19 @@ CREATE TABLE spane.execution_counts (
 
 INSERT INTO spane.execution_counts (workflow_id, slot, count)
 SELECT coalesce(workflow_id, ''), 0, count(*) FROM spane.executions GROUP BY 1;
+
+-- Moves the numbers of executions by workflow; to be called last in a transaction, since others wait for the rows. A
+-- backend has a slot of its own, as far as there are slots.
+CREATE FUNCTION spane.add_execution_counts(workflow_ids text[], deltas bigint[]) RETURNS void
+LANGUAGE plpgsql AS $function$
+#variable_conflict use_column
+BEGIN
+    INSERT INTO spane.execution_counts AS held (workflow_id, slot, count)
+    SELECT coalesce(moved.workflow_id, ''), pg_backend_pid() % 16, sum(moved.delta)
+      FROM unnest(workflow_ids, deltas) AS moved (workflow_id, delta)
+     GROUP BY 1
+    HAVING sum(moved.delta) <> 0
+     ORDER BY 1
+        ON CONFLICT (workflow_id, slot) DO UPDATE SET count = held.count + excluded.count;
+END
+$function$;
