@@ -47,6 +47,8 @@ class NewNodeResult(Struct, kw_only=True):
     """JSON text."""
     started_ns: int | None
     ended_ns: int
+    has_end: bool
+    """Whether the caller said when it ended; a present that the store filled in makes no other content."""
     worker: str | None
     holder: str | None
     dead_letter_id: str | None = None
@@ -123,6 +125,7 @@ def new_node_result(
         input=_payload(input),
         started_ns=started_ns,
         ended_ns=now_ns if ended_ns is None else ended_ns,
+        has_end=ended_ns is not None,
         worker=worker,
         holder=holder,
         execution_result=_payload(execution_result),
