@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from spane_otel.clock import SECOND
 from spane_otel.errors import InvalidValueError
-from spane_otel.ids import ZERO_TRACE_ID, new_execution_id
+from spane_otel.ids import ZERO_TRACE_ID, hash16, new_execution_id
 from spane_otel.jsontext import encode_payload
 from spane_otel.records import EXECUTION_STATUSES, SPAN_KINDS, SPAN_STATUSES, TIME_SOURCES, LogRow, SpanRow, Stamp
 from spane_otel.state import MAX_DEPTH
@@ -117,6 +117,12 @@ class NewExecution(Struct, frozen=True):
     """As given, at most MAX_DEPTH; `depth_below` says what 0 means below a parent."""
     initial_data: str | None
     metadata: str
+
+    def content_hash(self) -> bytes:
+        """Return what tells a repeated call from another one: a hash of all but the id. The order of keys is nothing."""
+        content = (self.workflow_id, self.parent_execution_id, self.depth)
+        payloads = (None if self.initial_data is None else json.loads(self.initial_data), json.loads(self.metadata))
+        return hash16(json.dumps([content, payloads], sort_keys=True).encode())
 
 
 def check_new_execution(
