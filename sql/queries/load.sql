@@ -24,22 +24,23 @@ SELECT * FROM unnest(:scope_id::uuid[], :name::text[], :version::text[], :attrib
 INSERT INTO spane.execution_spans AS held
     (trace_id, span_id, start_ns, end_ns, parent_id, resource_id, scope_id, flags, revision, seq, kind, status,
      dropped_attributes_count, dropped_events_count, dropped_links_count, name, service, status_message, state,
-     trace_state, execution_id, node_id, process_id, added_id, attributes, events, links)
+     trace_state, execution_id, node_id, process_id, added_id, attributes, events, links, added_hash)
 SELECT trace_id, span_id, start_ns, end_ns, parent_id, resource_id, scope_id, coalesce(flags, 0),
        coalesce(revision, 0), coalesce(seq, 0), coalesce(kind, 0::smallint), coalesce(status, 0::smallint),
        coalesce(dropped_attributes_count, 0), coalesce(dropped_events_count, 0), coalesce(dropped_links_count, 0),
        name, service, coalesce(status_message, ''), state, coalesce(trace_state, ''), execution_id, node_id,
-       process_id, added_id, attributes, events, links
+       process_id, added_id, attributes, events, links, added_hash
   FROM unnest(:trace_id::uuid[], :span_id::bigint[], :start_ns::bigint[], :end_ns::bigint[], :parent_id::bigint[],
               :resource_id::uuid[], :scope_id::uuid[], :flags::bigint[], :revision::integer[], :seq::integer[],
               :kind::smallint[], :status::smallint[], :dropped_attributes_count::bigint[],
               :dropped_events_count::bigint[], :dropped_links_count::bigint[], :name::text[], :service::text[],
               :status_message::text[], :state::text[], :trace_state::text[], :execution_id::text[], :node_id::text[],
-              :process_id::text[], :added_id::text[], :attributes::json[], :events::json[], :links::json[])
+              :process_id::text[], :added_id::text[], :attributes::json[], :events::json[], :links::json[],
+              :added_hash::uuid[])
        AS given (trace_id, span_id, start_ns, end_ns, parent_id, resource_id, scope_id, flags, revision, seq, kind,
                  status, dropped_attributes_count, dropped_events_count, dropped_links_count, name, service,
                  status_message, state, trace_state, execution_id, node_id, process_id, added_id, attributes, events,
-                 links)
+                 links, added_hash)
     ON CONFLICT (trace_id, span_id, start_ns) DO UPDATE
    SET end_ns = excluded.end_ns, parent_id = excluded.parent_id, resource_id = excluded.resource_id,
        scope_id = excluded.scope_id, flags = excluded.flags, revision = excluded.revision, kind = excluded.kind,
@@ -48,7 +49,8 @@ SELECT trace_id, span_id, start_ns, end_ns, parent_id, resource_id, scope_id, co
        name = excluded.name, service = excluded.service, status_message = excluded.status_message,
        state = excluded.state, trace_state = excluded.trace_state, execution_id = excluded.execution_id,
        node_id = excluded.node_id, process_id = excluded.process_id, added_id = excluded.added_id,
-       attributes = excluded.attributes, events = excluded.events, links = excluded.links
+       attributes = excluded.attributes, events = excluded.events, links = excluded.links,
+       added_hash = excluded.added_hash
  WHERE (excluded.end_ns IS NOT NULL, coalesce(excluded.end_ns, 0), excluded.revision)
      > (held.end_ns IS NOT NULL, coalesce(held.end_ns, 0), held.revision)
 RETURNING trace_id, execution_id;

@@ -55,6 +55,7 @@ def span_columns(rows: Sequence[SpanRow]) -> Columns:
         "attributes": [row.attributes for row in rows],
         "events": _given([row.events for row in rows]),
         "links": _given([row.links for row in rows]),
+        "added_hash": _given([None if row.added_hash is None else UUID(row.added_hash) for row in rows]),
     }
 
 
@@ -82,6 +83,68 @@ def log_columns(rows: Sequence[LogRow]) -> Columns:
         "node_id": _given([row.node_id for row in rows]),
         "process_id": _given([row.process_id for row in rows]),
         "uid": _given([row.uid for row in rows]),
+        "body": [row.body for row in rows],
+        "attributes": [row.attributes for row in rows],
+    }
+
+
+def added_span_columns(rows: Sequence[SpanRow]) -> Columns:
+    """Return the arrays of `add_spans` that rows hold."""
+    uuids = Uuids()
+    return {
+        "execution_id": [row.execution_id for row in rows],
+        "trace_id": [uuids[row.trace_id] for row in rows],
+        "span_id": [row.span_id for row in rows],
+        "start_ns": [row.start_ns for row in rows],
+        "end_ns": [row.end_ns for row in rows],
+        "parent_id": [row.parent_id for row in rows],
+        "seq": [row.seq for row in rows],
+        "status": [row.status for row in rows],
+        "dropped_attributes_count": [row.dropped_attributes_count for row in rows],
+        "name": [row.name for row in rows],
+        "status_message": [row.status_message for row in rows],
+        "state": [row.state for row in rows],
+        "node_id": [row.node_id for row in rows],
+        "added_id": [row.added_id for row in rows],
+        "attributes": [row.attributes for row in rows],
+        "added_hash": [None if row.added_hash is None else UUID(row.added_hash) for row in rows],
+    }
+
+
+def changed_span_columns(pairs: Sequence[tuple[SpanRow, SpanRow]]) -> Columns:
+    """Return the arrays of `update_spans`, each of `pairs` a span as it is held and its next version."""
+    uuids = Uuids()
+    return {
+        "trace_id": [uuids[row.trace_id] for _, row in pairs],
+        "span_id": [row.span_id for _, row in pairs],
+        "start_ns": [row.start_ns for _, row in pairs],
+        "held_revision": [held.revision for held, _ in pairs],
+        "revision": [row.revision for _, row in pairs],
+        "end_ns": [row.end_ns for _, row in pairs],
+        "status": [row.status for _, row in pairs],
+        "status_message": [row.status_message for _, row in pairs],
+        "state": [row.state for _, row in pairs],
+        "attributes": [row.attributes for _, row in pairs],
+    }
+
+
+def added_log_columns(rows: Sequence[LogRow]) -> Columns:
+    """Return the arrays of `add_logs` that rows hold."""
+    uuids = Uuids()
+    return {
+        "execution_id": [row.execution_id for row in rows],
+        "log_id": [UUID(row.log_id) for row in rows],
+        "trace_key": [uuids[row.trace_key] for row in rows],
+        "trace_id": [None if row.trace_id is None else uuids[row.trace_id] for row in rows],
+        "span_id": [row.span_id for row in rows],
+        "time_ns": [row.time_ns for row in rows],
+        "observed_ns": [row.observed_ns for row in rows],
+        "seq": [row.seq for row in rows],
+        "severity": [row.severity for row in rows],
+        "dropped_attributes_count": [row.dropped_attributes_count for row in rows],
+        "severity_text": [row.severity_text for row in rows],
+        "node_id": [row.node_id for row in rows],
+        "uid": [row.uid for row in rows],
         "body": [row.body for row in rows],
         "attributes": [row.attributes for row in rows],
     }

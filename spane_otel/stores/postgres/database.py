@@ -51,6 +51,13 @@ class Session:
         tag: str = await self._connection.execute(text, *arguments)
         return int(tag.rpartition(" ")[2])
 
+    async def commit(self, name: str, /, **values: Any) -> list[Record]:
+        """Run a statement that is a transaction by itself, and return its rows once they are durable."""
+        if not self._database.pools.is_commit_weak:
+            return await self.fetch(name, **values)
+        async with self.transaction():
+            return await self.fetch(name, **values)
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         """Commit what is done inside, durably: an acknowledgement given afterwards holds."""

@@ -1,7 +1,7 @@
 """The load path: one batch in, committed, and what became of each row (architecture.md, *Load path*)."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal, TypeVar
 
 from asyncpg import Record
 
@@ -24,6 +24,8 @@ from spane_otel.stores.postgres.derived import Links, derive_executions, remembe
 from spane_otel.stores.postgres.known import Known
 from spane_otel.stores.postgres.partitions import Partitions
 from spane_otel.stores.postgres.processes import Processes
+
+T = TypeVar("T")
 
 
 class Load:
@@ -54,6 +56,27 @@ class Load:
             admitted = admit(batch, window, is_strict=True)
             outcome = await self._write_poisoned(batch, admitted)
         return result_of(batch, admitted, outcome)
+
+    async def introduce(self, resource: ResourceRow, scope: ScopeRow) -> None:
+        """Store what rows written by hand point to, once."""
+        if self._resources.get(resource.resource_id) is None:
+            await self._insert_resources([resource])
+        if self._scopes.get(scope.scope_id) is None:
+            await self._insert_scopes([scope])
+
+    async def with_partitions(self, starts_ns: Sequence[int], commit: Callable[[], Awaitable[T]]) -> T:
+        """Return what `commit` returns, after making the partitions that it needs."""
+        await self._partitions.ensure(starts_ns)
+        try:
+            return await commit()
+        except MissingPartitionError:
+            # A day that was there has been dropped since: believe nothing, make them all, once.
+            self._partitions.forget()
+            await self._partitions.ensure(starts_ns)
+            try:
+                return await commit()
+            except MissingPartitionError as error:
+                raise StoreUnavailableError("partitions are dropped as fast as they are made") from error
 
     def forget_execution(self, execution_id: str) -> None:
         """Believe no longer that an execution's links are there: it was deleted."""
@@ -130,17 +153,7 @@ class Load:
         lesser = admitted.lesser
         stamped = [*spans, *(each for row in spans for each in lesser.get(span_key(row), ()))] if lesser else spans
         starts_ns = [*(row.start_ns for row in spans), *(row.time_ns for row in logs)]
-        await self._partitions.ensure(starts_ns)
-        try:
-            await self._commit(spans, stamped, logs, outcome)
-        except MissingPartitionError:
-            # A day that was there has been dropped since: believe nothing, make them all, once.
-            self._partitions.forget()
-            await self._partitions.ensure(starts_ns)
-            try:
-                await self._commit(spans, stamped, logs, outcome)
-            except MissingPartitionError as error:
-                raise StoreUnavailableError("partitions are dropped as fast as they are made") from error
+        await self.with_partitions(starts_ns, lambda: self._commit(spans, stamped, logs, outcome))
 
     async def _commit(
         self, spans: Sequence[SpanRow], stamped: Sequence[SpanRow], logs: Sequence[LogRow], outcome: Outcome

@@ -17,3 +17,6 @@ class Part:
     _resource: ResourceRow
     """Of spans and logs that are written by hand."""
     _accept_past_days: float
+
+    def _forget_added(self, execution_id: str) -> None:
+        """Believe no longer what was added to an execution by hand; `AddedTelemetry` says what that is."""

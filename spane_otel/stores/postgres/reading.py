@@ -16,9 +16,11 @@ from spane_otel.records import (
     TIME_SOURCES,
     Execution,
     Log,
+    LogRow,
     Resource,
     Scope,
     Span,
+    SpanRow,
     TraceSummary,
     level_of,
 )
@@ -122,6 +124,70 @@ def state_of(row: Record, process: Process | None) -> Any:
     """Return the state of a span's row, given what is known of its process."""
     is_stale = process is not None and process.is_stale
     return span_state(row["state"], row["status"], row["end_ns"], row["process_id"], stale=is_stale)
+
+
+def read_span_row(row: Record) -> SpanRow:
+    """Return a span as it was stored; what its stamp said of its execution is kept with the execution."""
+    added_hash = row["added_hash"]
+    return SpanRow(
+        trace_id=row["trace_id"].bytes,
+        span_id=row["span_id"],
+        start_ns=row["start_ns"],
+        end_ns=row["end_ns"],
+        name=row["name"],
+        resource_id=row["resource_id"].bytes,
+        scope_id=row["scope_id"].bytes,
+        service=row["service"],
+        parent_id=row["parent_id"],
+        kind=row["kind"],
+        status=row["status"],
+        status_message=row["status_message"],
+        state=row["state"],
+        trace_state=row["trace_state"],
+        flags=row["flags"],
+        attributes=row["attributes"],
+        dropped_attributes_count=row["dropped_attributes_count"],
+        events=row["events"],
+        dropped_events_count=row["dropped_events_count"],
+        links=row["links"],
+        dropped_links_count=row["dropped_links_count"],
+        execution_id=row["execution_id"],
+        node_id=row["node_id"],
+        process_id=row["process_id"],
+        added_id=row["added_id"],
+        revision=row["revision"],
+        seq=row["seq"],
+        added_hash=None if added_hash is None else added_hash.bytes,
+    )
+
+
+def read_log_row(row: Record) -> LogRow:
+    """Return a log record as it was stored."""
+    trace_id = row["trace_id"]
+    return LogRow(
+        log_id=row["log_id"].bytes,
+        trace_key=row["trace_key"].bytes,
+        time_ns=row["time_ns"],
+        resource_id=row["resource_id"].bytes,
+        scope_id=row["scope_id"].bytes,
+        service=row["service"],
+        time_source=row["time_source"],
+        observed_ns=row["observed_ns"],
+        severity=row["severity"],
+        severity_text=row["severity_text"],
+        body=row["body"],
+        attributes=row["attributes"],
+        dropped_attributes_count=row["dropped_attributes_count"],
+        event_name=row["event_name"],
+        trace_id=None if trace_id is None else trace_id.bytes,
+        span_id=row["span_id"],
+        flags=row["flags"],
+        execution_id=row["execution_id"],
+        node_id=row["node_id"],
+        process_id=row["process_id"],
+        uid=row["uid"],
+        seq=row["seq"],
+    )
 
 
 def read_execution(row: Record) -> Execution:
