@@ -3,16 +3,35 @@
 The decisive fault is "executed, then raised": the store has committed, and the caller hears that it has not.
 """
 
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self
 
 from spane_otel.errors import StoreUnavailableError
 from spane_otel.ids import new_execution_id
-from spane_otel.records import Batch, ExecutionStatus, WriteResult
-from spane_otel.stores.protocols import Store
 
-T = TypeVar("T")
+MUTATORS: Final = frozenset(
+    {
+        *("write", "add_log", "add_span", "update_span"),
+        *("save_workflow", "deactivate_workflow"),
+        *("create_execution", "set_execution_status", "delete_execution", "update_execution_metadata"),
+        *("set_execution_timeout", "sweep_timeouts"),
+        *("update_node_result", "complete_node", "cache_node_result", "retry_dead_letter"),
+        *("acquire_lease", "renew_leases", "release_lease", "claim_executions"),
+        *("write_workflow", "write_execution", "write_telemetry"),
+    }
+)
+"""What changes a store; test_idempotence.py sees to it that a new one is added."""
+
+_NAMED: Final = {
+    "create_execution": "execution_id",
+    "add_log": "id",
+    "add_span": "id",
+    "set_execution_status": "operation",
+}
+"""What a caller chooses before the first attempt, so that the second is known as the same call."""
 
 
 class StoreWrapper:
@@ -38,54 +57,55 @@ class StoreWrapper:
 
 
 class FaultyStore(StoreWrapper):
-    """Of each writer's calls, every other one is executed and then raises."""
+    """Some calls of mutators are executed and then raise; `fails` says of each call whether it is one."""
 
-    def __init__(self, inner: Store) -> None:
+    def __init__(self, inner: Any, fails: Callable[[], bool]) -> None:
         super().__init__(inner)
         self.faults = 0
-        self._fails_next = True
+        self._fails = fails
 
-    async def _fault(self, call: Awaitable[T]) -> T:
-        answer = await call
-        fails, self._fails_next = self._fails_next, not self._fails_next
-        if fails:
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self.inner, name)
+        return partial(self._call, member) if name in MUTATORS else member
+
+    async def _call(self, member: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        answer = await member(*args, **kwargs)
+        if self._fails():
             self.faults += 1
             raise StoreUnavailableError("executed, then raised")
         return answer
 
-    async def write(self, batch: Batch) -> WriteResult:
-        return await self._fault(self.inner.write(batch))
 
-    async def create_execution(self, *args: Any, **kwargs: Any) -> str:
-        return await self._fault(self.inner.create_execution(*args, **kwargs))
+def every_other() -> Callable[[], bool]:
+    """Return what is true at the first call and at every other one after it."""
+    fails = False
 
-    async def set_execution_status(self, execution_id: str, status: ExecutionStatus, **kwargs: Any) -> bool:
-        return await self._fault(self.inner.set_execution_status(execution_id, status, **kwargs))
+    def decide() -> bool:
+        nonlocal fails
+        fails = not fails
+        return fails
 
-    async def delete_execution(self, execution_id: str) -> bool:
-        return await self._fault(self.inner.delete_execution(execution_id))
+    return decide
+
+
+def one_in_ten(seed: int) -> Callable[[], bool]:
+    """Return what is true at 10 % of its calls, the same ones for the same seed."""
+    draw = random.Random(seed).random
+    return lambda: draw() < 0.1
 
 
 class RetryingStore(StoreWrapper):
-    """A caller who tries a writer again while the store is unavailable, and names what it creates."""
+    """A caller who tries a mutator again while the store is unavailable, and names what it creates."""
 
-    async def _retry(self, call: Callable[[], Awaitable[T]]) -> T:
+    def __getattr__(self, name: str) -> Any:
+        member = getattr(self.inner, name)
+        return partial(self._retry, member, _NAMED.get(name)) if name in MUTATORS else member
+
+    async def _retry(self, member: Callable[..., Any], named: str | None, *args: Any, **kwargs: Any) -> Any:
+        if named is not None and kwargs.get(named) is None:
+            kwargs[named] = new_execution_id()
         while True:
             try:
-                return await call()
+                return await member(*args, **kwargs)
             except StoreUnavailableError:
                 continue
-
-    async def write(self, batch: Batch) -> WriteResult:
-        return await self._retry(lambda: self.inner.write(batch))
-
-    async def create_execution(self, *args: Any, **kwargs: Any) -> str:
-        if kwargs.get("execution_id") is None:
-            kwargs["execution_id"] = new_execution_id()
-        return await self._retry(lambda: self.inner.create_execution(*args, **kwargs))
-
-    async def set_execution_status(self, execution_id: str, status: ExecutionStatus, **kwargs: Any) -> bool:
-        return await self._retry(lambda: self.inner.set_execution_status(execution_id, status, **kwargs))
-
-    async def delete_execution(self, execution_id: str) -> bool:
-        return await self._retry(lambda: self.inner.delete_execution(execution_id))

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
 from spane_otel.clock import SECOND, ManualClock, SystemClock
 from spane_otel.stores.memory import InMemoryExecutionStore
 from spane_otel.stores.protocols import Store
-from tests.conformance.faults import FaultyStore, RetryingStore
+from tests.conformance.faults import FaultyStore, RetryingStore, every_other
 from tests.rows import BASE_NS
 
 
@@ -73,32 +73,34 @@ class PostgresSubject(Subject):
         assert done == "UPDATE 1"
 
 
-Opener = Callable[[str], AbstractAsyncContextManager[Subject]]
-"""Opens a subject over a URL."""
+Opener = Callable[[str, str], AbstractAsyncContextManager[Subject]]
+"""Opens a subject over the URLs of a migrated database and of a Redis, where its name asks for them."""
 
 
 @asynccontextmanager
-async def open_memory(_url: str) -> AsyncIterator[Subject]:
+async def open_memory(_postgres_url: str, _redis_url: str) -> AsyncIterator[Subject]:
     subject = MemorySubject()
     async with subject.memory:
         yield subject
 
 
 @asynccontextmanager
-async def open_postgres(url: str) -> AsyncIterator[Subject]:
+async def open_postgres(postgres_url: str, _redis_url: str) -> AsyncIterator[Subject]:
     from spane_otel.stores.postgres import PostgresExecutionStore
 
-    async with PostgresExecutionStore(url) as store:
-        yield PostgresSubject(store, url)
+    async with PostgresExecutionStore(postgres_url) as store:
+        yield PostgresSubject(store, postgres_url)
 
 
 def make_faulty(opened: Opener) -> Opener:
-    """Return an opener whose store executes every write and then fails, before a caller who tries again."""
+    """Return an opener whose store executes every other mutator and then fails, before a caller who tries again."""
 
     @asynccontextmanager
-    async def open_faulty(url: str) -> AsyncIterator[Subject]:
-        async with opened(url) as subject:
-            subject.store = RetryingStore(FaultyStore(subject.store))
+    async def open_faulty(postgres_url: str, redis_url: str) -> AsyncIterator[Subject]:
+        async with opened(postgres_url, redis_url) as subject:
+            faulty: Any = FaultyStore(subject.store, every_other())
+            retrying: Any = RetryingStore(faulty)
+            subject.store = retrying
             subject.without_first_answers = True
             yield subject
 
@@ -111,4 +113,4 @@ SUBJECTS: Final[dict[str, Opener]] = {
     "postgres": open_postgres,
     "postgres-faulty": make_faulty(open_postgres),
 }
-"""By name; a name that begins with `postgres` is given a migrated database of its own."""
+"""By name; one that begins with `postgres` is given an empty database, one with `cached` an empty Redis too."""

@@ -146,7 +146,7 @@ async def test_what_a_reader_or_a_writer_holds_is_its_own(store: Store) -> None:
 async def test_a_top_execution_is_its_own_root_and_a_childs_root_is_the_same(store: Store) -> None:
     top = await store.create_execution("order", execution_id="top")
     child = await store.create_execution("pay", top, execution_id="child")
-    grandchild = await store.create_execution("mail", child, 2, execution_id="grandchild")
+    grandchild = await store.create_execution("mail", child, execution_id="grandchild")
     family = [await store.get_execution(each) for each in (top, child, grandchild)]
     assert [(each.parent_execution_id, each.root_execution_id, each.depth) for each in family if each] == [
         (None, "top", 0),
