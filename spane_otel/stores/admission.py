@@ -14,7 +14,7 @@ from spane_otel.errors import InvalidValueError
 from spane_otel.ids import ZERO_TRACE_ID, hash16, new_execution_id
 from spane_otel.jsontext import encode_payload
 from spane_otel.records import EXECUTION_STATUSES, SPAN_KINDS, SPAN_STATUSES, TIME_SOURCES, LogRow, SpanRow, Stamp
-from spane_otel.state import MAX_DEPTH
+from spane_otel.state import MAX_DEPTH, Lease
 
 OUT_OF_WINDOW: Final = "start_out_of_window"
 """The reason of a row whose partition a store would not make (architecture.md, *Partitions*)."""
@@ -27,6 +27,7 @@ ACCEPT_FUTURE_NS: Final = DAY
 
 MAX_ID: Final = 256
 MAX_PAGE: Final = 1_000
+LONGEST_LEASE_SECONDS: Final = 10 * 365 * 86_400
 
 _INT16: Final = range(-(2**15), 2**15)
 _INT31: Final = range(2**31)
@@ -119,7 +120,7 @@ class NewExecution(Struct, frozen=True):
     metadata: str
 
     def content_hash(self) -> bytes:
-        """Return what tells a repeated call from another one: a hash of all but the id. The order of keys is nothing."""
+        """Return what tells a repeated call from another one: a hash of all but the id; keys have no order."""
         content = (self.workflow_id, self.parent_execution_id, self.depth)
         payloads = (None if self.initial_data is None else json.loads(self.initial_data), json.loads(self.metadata))
         return hash16(json.dumps([content, payloads], sort_keys=True).encode())
@@ -227,6 +228,19 @@ def check_status_filter(status: str | None) -> None:
     """
     if status is not None and status != "abandoned" and status not in EXECUTION_STATUSES:
         raise InvalidValueError(f"{status!r} is no execution status", reason="status")
+
+
+def check_lease(lease: Lease) -> None:
+    """Check a lease that a caller asks for.
+
+    Raises:
+        InvalidValueError: its holder is no id, or its time is not a number of seconds above 0 and up to ten years.
+
+    """
+    check_id(lease.holder, "holder")
+    seconds = lease.seconds
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= LONGEST_LEASE_SECONDS:
+        raise InvalidValueError("a lease lasts a number of seconds above 0", reason="lease")
 
 
 def check_limit(limit: int) -> None:

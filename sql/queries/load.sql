@@ -80,14 +80,15 @@ RETURNING trace_id, execution_id;
 -- Makes the rows of executions that spans name first; the fold fills them in.
 INSERT INTO spane.executions (execution_id, origin, status, started_ns, depth)
 SELECT execution_id, 'spans', 'running', 0, 0 FROM unnest(:execution_ids::text[]) AS execution_id
-    ON CONFLICT (execution_id) DO NOTHING;
+    ON CONFLICT (execution_id) DO NOTHING
+RETURNING execution_id;
 
 -- name: lock_executions
 -- Locks executions in the order of their ids, so that writers never wait in a circle.
-SELECT execution_id, origin FROM spane.executions
+SELECT execution_id, origin, workflow_id FROM spane.executions
  WHERE execution_id = ANY (:execution_ids::text[])
  ORDER BY execution_id
-   FOR UPDATE;
+   FOR NO KEY UPDATE;
 
 -- name: upsert_execution_traces
 -- Stores links and roots; of a link the earliest start wins (of equals the lesser process), of a root the greater version.

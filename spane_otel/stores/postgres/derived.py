@@ -1,10 +1,12 @@
 """Executions from spans, inside the transaction that stores them (architecture.md, *Load path* and *Executions*)."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
 from asyncpg import Record
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from spane_otel.derivation import ExecutionTraceRow, fold, supersedes
@@ -30,36 +32,57 @@ def remember_rows(links: Links, rows: Iterable[ExecutionTraceRow]) -> None:
     links.add((row.key, replace(row, error=None, stamp=Stamp())) for row in rows)
 
 
-async def derive_executions(session: Session, rows: Sequence[ExecutionTraceRow]) -> list[str]:
-    """Store links and roots and bring their executions up to date; return the ids of those that changed.
+class Derived(Struct):
+    """What a batch did to executions."""
+
+    changed_ids: list[str] = field(default_factory=list)
+    moved: Counter[str | None] = field(default_factory=Counter)
+    """By workflow, how many executions more it has; what has none yet is counted under None."""
+
+
+async def derive_executions(session: Session, rows: Sequence[ExecutionTraceRow]) -> Derived:
+    """Store links and roots and bring their executions up to date; return what changed.
 
     `rows` are sorted by their keys. The executions' rows are locked until the transaction ends.
     """
+    derived = Derived()
     execution_ids = sorted({row.execution_id for row in rows})
-    await _lock(session, execution_ids)
+    held = await _lock(session, execution_ids, derived.moved)
     changed = await session.fetch("upsert_execution_traces", **execution_trace_columns(rows))
-    changed_ids = sorted({row["execution_id"] for row in changed})
-    if changed_ids:
+    derived.changed_ids = sorted({row["execution_id"] for row in changed})
+    if derived.changed_ids:
         # A new statement, so that it sees what others committed before we had the lock.
-        held = await session.fetch("list_execution_traces", execution_ids=changed_ids)
-        ordered = sorted((_read_row(record) for record in held), key=lambda row: row.execution_id)
-        derived = [fold(list(group)) for _, group in groupby(ordered, key=lambda row: row.execution_id)]
-        await session.execute("update_derived_executions", **derived_columns(derived))
-    return changed_ids
+        records = await session.fetch("list_execution_traces", execution_ids=derived.changed_ids)
+        ordered = sorted((_read_row(record) for record in records), key=lambda row: row.execution_id)
+        folded = [fold(list(group)) for _, group in groupby(ordered, key=lambda row: row.execution_id)]
+        await session.execute("update_derived_executions", **derived_columns(folded))
+        for execution in folded:
+            if held[execution.execution_id]["origin"] == "spans":
+                derived.moved[held[execution.execution_id]["workflow_id"]] -= 1
+                derived.moved[execution.stamp.workflow_id] += 1
+    return derived
 
 
-async def _lock(session: Session, execution_ids: Sequence[str]) -> None:
-    """Make and lock the executions' rows; one may be deleted between the two, then it is made again.
+async def count_moved(session: Session, derived: Derived) -> None:
+    """Bring the counts of executions up to date: last in a transaction, since others wait for their rows."""
+    moved = {workflow_id: delta for workflow_id, delta in derived.moved.items() if delta}
+    if moved:
+        await session.execute("add_execution_counts", workflow_ids=list(moved), deltas=list(moved.values()))
+
+
+async def _lock(session: Session, execution_ids: Sequence[str], moved: Counter[str | None]) -> dict[str, Record]:
+    """Make and lock the executions' rows, and return them; one may be deleted between the two, then it is made again.
 
     Raises:
         StoreUnavailableError: somebody deletes them as fast as they are made.
 
     """
     for _ in range(_LOCK_ATTEMPTS):
-        await session.execute("insert_derived_executions", execution_ids=execution_ids)
+        made = await session.fetch("insert_derived_executions", execution_ids=execution_ids)
+        moved[None] += len(made)
         locked = await session.fetch("lock_executions", execution_ids=execution_ids)
         if len(locked) == len(execution_ids):
-            return
+            return {row["execution_id"]: row for row in locked}
     raise StoreUnavailableError("executions are deleted as fast as they are made")
 
 

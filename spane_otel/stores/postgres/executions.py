@@ -1,11 +1,16 @@
-"""Executions: made by callers, read by everybody."""
+"""Executions: read, listed, changed and deleted."""
 
-from typing import Final
+import json
+from collections.abc import Mapping
+from typing import Any, Final
 
+from asyncpg import Record
 from asyncpg.pgproto.pgproto import UUID
+from msgspec import UNSET, UnsetType
 
-from spane_otel.errors import InvalidTransitionError, InvalidValueError, UnknownExecutionError
-from spane_otel.ids import execution_trace_id
+from spane_otel.errors import InvalidValueError, UnknownExecutionError
+from spane_otel.ids import execution_trace_id, hash16
+from spane_otel.jsontext import encode_payload
 from spane_otel.records import EXECUTION_STATUSES, STALE_AFTER_SECONDS, Change, Execution, ExecutionStatus, Page
 from spane_otel.stores.admission import (
     check_limit,
@@ -19,11 +24,12 @@ from spane_otel.stores.postgres.columns import change_columns
 from spane_otel.stores.postgres.database import Session
 from spane_otel.stores.postgres.links import read_links, read_owners
 from spane_otel.stores.postgres.part import Part
+from spane_otel.stores.postgres.payloads import Payloads, unpack
 from spane_otel.stores.postgres.reading import read_execution
 from spane_otel.stores.protocols import StatusFilter
+from spane_otel.stores.transitions import FINAL_STATUSES, changes_status
 from spane_otel.values import clean_text
 
-FINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
 STALE: Final = float(STALE_AFTER_SECONDS)
 
 
@@ -59,23 +65,22 @@ class Executions(Part):
             return Page([])
 
         async def read(session: Session) -> Page[Execution]:
-            rows = await session.fetch(
-                "list_executions",
+            items = await select_executions(
+                session,
+                newest_first=True,
                 workflow_id=workflow_id,
                 status="running" if status == "abandoned" else status,
-                is_alive=True if status == "running" else None,
-                is_abandoned=True if status == "abandoned" else None,
+                is_alive=status == "running",
+                is_abandoned=status == "abandoned",
                 since=bounded_ns(since),
                 until=bounded_ns(until),
                 before_ns=before_ns,
                 before_id=before_id,
                 limit=limit + 1,
                 offset=bounded_offset(offset),
-                stale_seconds=STALE,
             )
-            items = [read_execution(row) for row in rows[:limit]]
-            last = items[-1] if len(rows) > limit else None
-            return Page(items, None if last is None else encode_cursor(last.started_ns, last.execution_id))
+            last = items[limit - 1] if len(items) > limit else None
+            return Page(items[:limit], None if last is None else encode_cursor(last.started_ns, last.execution_id))
 
         return await self._database.run("read", read)
 
@@ -90,57 +95,154 @@ class Executions(Part):
         return await self._database.run("read", read)
 
     async def set_execution_status(
-        self, execution_id: str, status: ExecutionStatus, *, error: str | None = None
+        self,
+        execution_id: str,
+        status: ExecutionStatus,
+        *,
+        error: str | None = None,
+        result: Any | UnsetType = UNSET,
+        operation: str | None = None,
     ) -> bool:
         if status not in EXECUTION_STATUSES:
             raise InvalidValueError(f"{status!r} is no execution status", reason="status")
         error = None if error is None else clean_text(error)
+        text = None if result is UNSET else encode_payload(result)
+        operation_id = None if operation is None else UUID(hash16(operation.encode(errors="surrogatepass")))
         if not is_storable(execution_id):
             raise UnknownExecutionError(execution_id)
-        ended_ns = self._clock.now_ns() if status in FINAL_STATUSES else None
+        now_ns = self._clock.now_ns()
 
         async def change(session: Session) -> bool:
             async with session.transaction():
-                held = await session.fetchrow("lock_execution", execution_id=execution_id)
-                if held is None:
-                    raise UnknownExecutionError(execution_id)
-                if held["status"] == status:
+                held = await _lock(session, execution_id)
+                if operation_id is not None and await _was_done(session, execution_id, operation_id):
+                    return True
+                if not changes_status(execution_id, held["status"], status):
                     return False
-                if held["status"] in FINAL_STATUSES:
-                    raise InvalidTransitionError(execution_id, held["status"], status)
+                payloads = Payloads()
+                inline, payload_id = payloads.split(execution_id, text)
                 await session.execute(
-                    "update_execution_status",
+                    "change_status",
                     execution_id=execution_id,
                     status=status,
-                    ended_ns=ended_ns,
+                    now_ns=now_ns,
+                    ended_ns=now_ns if status in FINAL_STATUSES else None,
                     error=error,
+                    has_result=None if text is None else True,
+                    result=inline,
+                    result_payload=payload_id,
+                    actor=self._actor,
+                    **payloads.columns(),
+                    **_audit_columns(held, status, operation_id, error),
                 )
-                await announce(session, execution_id)
             return True
 
         return await self._database.run("write", change)
+
+    async def update_execution_metadata(self, execution_id: str, metadata: Mapping[str, Any]) -> None:
+        if not isinstance(metadata, Mapping):
+            raise InvalidValueError("metadata must be a mapping", reason="metadata")
+        given = json.loads(encode_payload(dict(metadata)))
+        if not is_storable(execution_id):
+            raise UnknownExecutionError(execution_id)
+        now_ns = self._clock.now_ns()
+
+        async def merge(session: Session) -> None:
+            async with session.transaction():
+                await _lock(session, execution_id)
+                row = await session.fetchrow("read_metadata", execution_id=execution_id)
+                held = _metadata_text(row)
+                merged = encode_payload({**json.loads(held), **given})
+                if merged != held:
+                    await self._write_metadata(session, execution_id, merged, now_ns)
+                    if row is not None and row["metadata_payload"] is not None:
+                        payload_id = row["metadata_payload"]
+                        await session.execute("drop_payload", execution_id=execution_id, payload_id=payload_id)
+
+        await self._database.run("write", merge)
 
     async def delete_execution(self, execution_id: str) -> bool:
         if not is_storable(execution_id):
             return False
         self._load.forget_execution(execution_id)
         try:
-            return await self._delete(execution_id)
+            return await self._database.run("write", lambda session: _delete(session, execution_id))
         finally:
             self._load.forget_execution(execution_id)  # also what was written meanwhile
+            self._forget_added(execution_id)
 
-    async def _delete(self, execution_id: str) -> bool:
+    async def _write_metadata(self, session: Session, execution_id: str, text: str, now_ns: int) -> None:
+        payloads = Payloads()
+        inline, payload_id = payloads.split(execution_id, text)
+        await session.execute(
+            "write_metadata",
+            execution_id=execution_id,
+            metadata="{}" if inline is None else inline,
+            metadata_payload=payload_id,
+            now_ns=now_ns,
+            actor=self._actor,
+            **payloads.columns(),
+        )
 
-        async def delete(session: Session) -> bool:
-            async with session.transaction():
-                if await session.fetchrow("lock_execution", execution_id=execution_id) is None:
-                    return False
-                await _delete_telemetry(session, execution_id)
-                await session.execute("delete_execution", execution_id=execution_id)
-                await announce(session, execution_id)
-            return True
 
-        return await self._database.run("write", delete)
+async def select_executions(session: Session, **choice: Any) -> list[Execution]:
+    """Return the executions that `choice`, of the parameters of the statement `list_executions`, selects and orders."""
+    values = {"limit": None, "offset": 0, **{name: value for name, value in choice.items() if value is not False}}
+    rows = await session.fetch("list_executions", stale_seconds=STALE, **values)
+    return [read_execution(row) for row in rows]
+
+
+async def announce(session: Session, execution_id: str) -> None:
+    await session.execute("insert_changes", **change_columns([Change("execution", execution_id=execution_id)]))
+
+
+async def _lock(session: Session, execution_id: str) -> Record:
+    """Lock an execution's row until the transaction ends, and return what decides about a change of it.
+
+    Raises:
+        UnknownExecutionError: there is none.
+
+    """
+    held = await session.fetchrow("lock_execution", execution_id=execution_id)
+    if held is None:
+        raise UnknownExecutionError(execution_id)
+    return held
+
+
+async def _was_done(session: Session, execution_id: str, operation_id: UUID) -> bool:
+    """Whether an operation has changed the status before; one that changed nothing has left no trace, nor need it."""
+    done = await session.fetchrow("find_operation", execution_id=execution_id, operation_id=operation_id)
+    return done is not None
+
+
+def _audit_columns(
+    held: Record, status: ExecutionStatus, operation_id: UUID | None, error: str | None
+) -> dict[str, list[Any]]:
+    """Return the audit rows of a change of status, preceded by one that says that the execution became a caller's."""
+    rows: list[tuple[Any, ...]] = [(operation_id, "status", held["status"], status, error)]
+    if held["origin"] == "spans":
+        rows.insert(0, (None, "adopted", held["status"], held["status"], None))
+    names = ("operation_id", "change", "old_value", "new_value", "detail")
+    return {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+
+
+def _metadata_text(row: Record | None) -> str:
+    if row is None:
+        return "{}"
+    text: str = row["metadata"] if row["metadata_kept"] is None else unpack(row["metadata_kept"])
+    return text
+
+
+async def _delete(session: Session, execution_id: str) -> bool:
+    async with session.transaction():
+        held = await session.fetchrow("lock_execution_to_delete", execution_id=execution_id)
+        if held is None:
+            return False
+        await _delete_telemetry(session, execution_id)
+        await session.execute("delete_execution", execution_id=execution_id)
+        await announce(session, execution_id)
+        await session.execute("add_execution_counts", workflow_ids=[held["workflow_id"]], deltas=[-1])
+    return True
 
 
 async def _delete_telemetry(session: Session, execution_id: str) -> None:
@@ -153,7 +255,3 @@ async def _delete_telemetry(session: Session, execution_id: str) -> None:
         if trace_ids:
             await session.execute("delete_spans", trace_ids=trace_ids, execution_id=stamped_with)
             await session.execute("delete_logs", trace_ids=trace_ids, execution_id=stamped_with)
-
-
-async def announce(session: Session, execution_id: str) -> None:
-    await session.execute("insert_changes", **change_columns([Change("execution", execution_id=execution_id)]))

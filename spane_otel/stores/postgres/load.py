@@ -20,7 +20,14 @@ from spane_otel.stores.postgres.columns import (
     span_columns,
 )
 from spane_otel.stores.postgres.database import Database, MissingPartitionError, PoisonError, Session
-from spane_otel.stores.postgres.derived import Links, derive_executions, remember_rows, unknown_rows
+from spane_otel.stores.postgres.derived import (
+    Derived,
+    Links,
+    count_moved,
+    derive_executions,
+    remember_rows,
+    unknown_rows,
+)
 from spane_otel.stores.postgres.known import Known
 from spane_otel.stores.postgres.partitions import Partitions
 from spane_otel.stores.postgres.processes import Processes
@@ -162,12 +169,13 @@ class Load:
 
         async def commit(session: Session) -> tuple[int, int]:
             async with session.transaction():
-                changed = await derive_executions(session, links) if links else []
+                derived = await derive_executions(session, links) if links else Derived()
                 written_spans = await _upsert_spans(session, spans) if spans else []
                 written_logs = await _insert_logs(session, logs) if logs else []
-                changes = _changes(changed, written_spans, written_logs)
+                changes = _changes(derived.changed_ids, written_spans, written_logs)
                 if changes:
                     await session.execute("insert_changes", **change_columns(changes))
+                await count_moved(session, derived)
             return len(written_spans), len(written_logs)
 
         spans_written, logs_written = await self._database.run("write", commit)

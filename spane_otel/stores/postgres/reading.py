@@ -25,6 +25,7 @@ from spane_otel.records import (
     level_of,
 )
 from spane_otel.stores.postgres.database import Session
+from spane_otel.stores.postgres.payloads import load_payload
 from spane_otel.stores.postgres.processes import Process, read_processes
 
 _NO_RESOURCE: Final = Resource(attributes=JsonMap())
@@ -205,12 +206,13 @@ def read_execution(row: Record) -> Execution:
         parent_execution_id=row["parent_execution_id"],
         root_execution_id=row["root_execution_id"],
         depth=row["depth"],
-        initial_data=_load(row["initial_data"]),
-        result=_load(row["result"]),
+        initial_data=load_payload(row["initial_data"], row["initial_data_kept"]),
+        result=load_payload(row["result"], row["result_kept"]),
         error=row["error"],
-        metadata=_load(row["metadata"]) or {},
+        metadata=load_payload(row["metadata"], row["metadata_kept"]) or {},
         trace_ids=tuple(trace_id.hex for trace_id in row["trace_ids"]),
         abandoned_since_ns=row["abandoned_since_ns"],
+        timeout_ns=row["timeout_ns"],
     )
 
 
@@ -235,10 +237,6 @@ def read_summary(
         errors=errors,
         truncated=spans > limit,
     )
-
-
-def _load(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
 
 
 def _resource(row: Record | None) -> Resource:

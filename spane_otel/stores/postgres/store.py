@@ -33,6 +33,7 @@ from spane_otel.stores.postgres.logs import Logs
 from spane_otel.stores.postgres.node_results import NodeResults
 from spane_otel.stores.postgres.processes import Processes
 from spane_otel.stores.postgres.relatives import Relatives
+from spane_otel.stores.postgres.timeouts import Timeouts
 from spane_otel.stores.postgres.traces import Traces
 from spane_otel.stores.postgres.workflows import Workflows
 
@@ -42,7 +43,17 @@ _COUNTED_EXACTLY: Final = 100_000
 
 
 class PostgresExecutionStore(
-    Creation, Executions, Relatives, Workflows, NodeResults, DeadLetters, Audit, Leases, AddedTelemetry, Archives
+    Workflows,
+    Creation,
+    Executions,
+    Relatives,
+    Timeouts,
+    NodeResults,
+    DeadLetters,
+    Audit,
+    Leases,
+    AddedTelemetry,
+    Archives,
 ):
     """Keeps everything in one schema of a PostgreSQL database (15 or newer) that `spane-otel migrate` has made.
 
