@@ -74,13 +74,13 @@ def count_spans(url: str) -> int:
     return int(asyncio.run(_fetch(url, f"SELECT count(*) FROM spane.{TABLE}")))
 
 
-def load_rows(url: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Return the columns and up to `limit` rows of the table of spans, in the order in which they were written."""
+def load_rows(url: str, limit: int, table: str = TABLE) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Return the columns and up to `limit` rows of a table, by default of spans, in the order they were written in."""
 
     async def load() -> tuple[list[str], list[tuple[Any, ...]]]:
         connection = await asyncpg.connect(url)
         try:
-            rows = await connection.fetch(f"SELECT * FROM spane.{TABLE} LIMIT {limit}")
+            rows = await connection.fetch(f"SELECT * FROM spane.{table} LIMIT {limit}")
         finally:
             await connection.close()
         return list(rows[0].keys()), [tuple(row) for row in rows]
@@ -88,10 +88,20 @@ def load_rows(url: str, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
     return asyncio.run(load())
 
 
-def empty(url: str) -> None:
-    """Remove all spans and settle the server, so that the next run starts where the first did."""
-    asyncio.run(_execute(url, f"TRUNCATE spane.{TABLE}"))
+def empty(url: str, table: str = TABLE) -> None:
+    """Remove all rows and settle the server, so that the next run starts where the first did."""
+    asyncio.run(_execute(url, f"TRUNCATE spane.{table}"))
+    settle(url)
+
+
+def settle(url: str) -> None:
+    """Write out what the server still has to write, so that it costs nobody else's round."""
     asyncio.run(_execute(url, "CHECKPOINT"))
+
+
+def copy_shape(url: str, table: str, name: str) -> None:
+    """Make an empty table like another: columns, keys and indexes, but nothing that refers to other tables."""
+    asyncio.run(_execute(url, f"CREATE TABLE spane.{name} (LIKE spane.{table} INCLUDING ALL)"))
 
 
 def copy_rows(
@@ -117,6 +127,11 @@ def copy_rows(
         return seconds, cpu
 
     return asyncio.run(copy_all())
+
+
+def execute(url: str, statement: str) -> None:
+    """Execute one statement on a connection of its own."""
+    asyncio.run(_execute(url, statement))
 
 
 async def _execute(url: str, statement: str) -> None:
