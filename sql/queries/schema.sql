@@ -54,3 +54,9 @@ SELECT name FROM spane.migrations ORDER BY version;
 -- name: record_migration
 -- Notes a migration as applied.
 INSERT INTO spane.migrations (version, name) VALUES (:version, :name);
+
+-- name: identify_schema
+-- Names this schema of this database, as no other anywhere is called, under whatever address it is reached.
+SELECT system_identifier || '.' || (SELECT oid FROM pg_database WHERE datname = current_database())
+           || '.' || :schema::text::regnamespace::oid AS identity
+  FROM pg_control_system();
