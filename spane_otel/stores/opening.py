@@ -1,25 +1,33 @@
 """Where a URL becomes a store or a sink, so that nobody else names a concrete one."""
 
+from typing import cast
 from urllib.parse import urlsplit
 
 from spane_otel.errors import ConfigurationError
 from spane_otel.stores.protocols import Store, TelemetrySink
 
 
-def open_store(url: str, *, schema: str = "spane") -> Store:
+def open_store(url: str, *, schema: str = "spane", redis_url: str | None = None) -> Store:
     """Return the store that `url` names, not yet connected: use it as an async context manager.
 
-    `memory:` keeps everything in this process, `postgresql://…` in that database's schema `schema`.
+    `memory:` keeps everything in this process, `postgresql://…` in that database's schema `schema`. With `redis_url`
+    a database is read through that Redis: every process that writes to it is to be given the same one.
 
     Raises:
-        ConfigurationError: the URL names no kind of store.
+        ConfigurationError: the URL names no kind of store, `redis_url` no Redis.
 
     """
     scheme = urlsplit(url).scheme
     if scheme in ("postgresql", "postgres"):
         from spane_otel.stores.postgres import PostgresExecutionStore  # noqa: PLC0415 - asyncpg loads when needed
 
-        return PostgresExecutionStore(url, schema=schema)
+        store = PostgresExecutionStore(url, schema=schema)
+        if redis_url is None:
+            return store
+        from spane_otel.stores.cached.store import CachedStore  # noqa: PLC0415 - redis loads when needed
+
+        # What it does not define goes to the store inside, which a type checker can't see; a test does.
+        return cast("Store", CachedStore(store, redis_url, identify=store.identify))
     if scheme == "memory" or url == "memory":
         from spane_otel.stores.memory import InMemoryExecutionStore  # noqa: PLC0415 - loads when needed
 
