@@ -59,6 +59,12 @@ class Session:
             return await self.fetch(name, **values)
 
     @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[None]:
+        """Have all that is read inside be of one moment."""
+        async with self._connection.transaction(isolation="repeatable_read", readonly=True):
+            yield
+
+    @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         """Commit what is done inside, durably: an acknowledgement given afterwards holds."""
         async with self._connection.transaction(isolation="read_committed"):

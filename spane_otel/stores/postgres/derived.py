@@ -53,7 +53,7 @@ async def derive_executions(session: Session, rows: Sequence[ExecutionTraceRow])
     if derived.changed_ids:
         # A new statement, so that it sees what others committed before we had the lock.
         records = await session.fetch("list_execution_traces", execution_ids=derived.changed_ids)
-        ordered = sorted((_read_row(record) for record in records), key=lambda row: row.execution_id)
+        ordered = sorted((read_trace_row(record) for record in records), key=lambda row: row.execution_id)
         folded = [fold(list(group)) for _, group in groupby(ordered, key=lambda row: row.execution_id)]
         await session.execute("update_derived_executions", **derived_columns(folded))
         for execution in folded:
@@ -86,7 +86,8 @@ async def _lock(session: Session, execution_ids: Sequence[str], moved: Counter[s
     raise StoreUnavailableError("executions are deleted as fast as they are made")
 
 
-def _read_row(record: Record) -> ExecutionTraceRow:
+def read_trace_row(record: Record) -> ExecutionTraceRow:
+    """Return a link or a root as it was stored."""
     return ExecutionTraceRow(
         execution_id=record["execution_id"],
         trace_id=record["trace_id"].bytes,

@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, TypeVar
 
 from asyncpg import Record
+from msgspec.structs import replace
 
 from spane_otel.clock import Clock
 from spane_otel.derivation import execution_trace_rows
 from spane_otel.errors import StoreUnavailableError
 from spane_otel.records import Batch, Change, LogRow, ResourceRow, ScopeRow, SpanRow, WriteResult
-from spane_otel.stores.admission import Refusal, window_at
+from spane_otel.stores.admission import Refusal, Window, window_at
 from spane_otel.stores.postgres.admitted import Admitted, Outcome, Row, admit, depends_on, key_of, result_of, span_key
 from spane_otel.stores.postgres.bisection import isolate
 from spane_otel.stores.postgres.columns import (
@@ -50,9 +51,16 @@ class Load:
 
     async def write(self, batch: Batch) -> WriteResult:
         """Commit `batch`; see `TelemetrySink.write`."""
-        window = window_at(self._clock.now_ns(), self._accept_past_days)
         if batch.heartbeats:
             await isolate(batch.heartbeats, self._processes.hear)
+        return await self._write(batch, window_at(self._clock.now_ns(), self._accept_past_days))
+
+    async def restore(self, batch: Batch) -> WriteResult:
+        """Commit the rows of `batch` and nothing that follows from them; see `Archives.write_telemetry`."""
+        window = Window(0, window_at(self._clock.now_ns()).latest_ns)
+        return await self._write(replace(batch, spans=[replace(row, stamp=None) for row in batch.spans]), window)
+
+    async def _write(self, batch: Batch, window: Window) -> WriteResult:
         try:
             admitted = admit(batch, window, is_strict=False)
             outcome = Outcome()

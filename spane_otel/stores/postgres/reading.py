@@ -18,7 +18,9 @@ from spane_otel.records import (
     Log,
     LogRow,
     Resource,
+    ResourceRow,
     Scope,
+    ScopeRow,
     Span,
     SpanRow,
     TraceSummary,
@@ -159,6 +161,29 @@ def read_span_row(row: Record) -> SpanRow:
         revision=row["revision"],
         seq=row["seq"],
         added_hash=None if added_hash is None else added_hash.bytes,
+    )
+
+
+def read_resource_row(row: Record) -> ResourceRow:
+    """Return a resource as it was stored."""
+    return ResourceRow(
+        row["resource_id"].bytes,
+        row["attributes"],
+        row["schema_url"],
+        row["dropped_attributes_count"],
+        row["service"],
+    )
+
+
+def read_scope_row(row: Record) -> ScopeRow:
+    """Return an instrumentation scope as it was stored."""
+    return ScopeRow(
+        row["scope_id"].bytes,
+        row["name"],
+        row["version"],
+        row["attributes"],
+        row["schema_url"],
+        row["dropped_attributes_count"],
     )
 
 

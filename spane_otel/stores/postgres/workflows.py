@@ -64,7 +64,7 @@ class Workflows(Part):
 
         async def read(session: Session) -> list[WorkflowVersion]:
             rows = await session.fetch("list_workflow_versions", workflow_id=workflow_id)
-            return [_read_workflow_version(row) for row in rows]
+            return [read_workflow_version(row) for row in rows]
 
         return await self._database.run("read", read)
 
@@ -171,7 +171,8 @@ def _may_exist(workflow_id: str, version: int | None) -> bool:
     return is_storable(workflow_id) and (version is None or version in _VERSIONS)
 
 
-def _read_workflow_version(row: Record) -> WorkflowVersion:
+def read_workflow_version(row: Record) -> WorkflowVersion:
+    """Return the record of a version's row."""
     return WorkflowVersion(
         workflow_id=row["workflow_id"],
         version=row["version"],
