@@ -1,203 +1,138 @@
-"""Executions as they are held, made by callers or folded from spans."""
+"""Executions: read, changed and deleted."""
 
+import heapq
 import json
-from collections.abc import Iterable, Iterator
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from msgspec import Struct
-from msgspec.structs import replace
+from msgspec import UNSET, UnsetType
 
-from spane_otel.derivation import ExecutionTraceRow, fold, supersedes
-from spane_otel.records import Execution, ExecutionStatus
-
-FINAL_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
-
-
-class HeldExecution(Struct, frozen=True, kw_only=True):
-    """An execution; payloads are JSON text, so nobody outside holds a part of it."""
-
-    execution_id: str
-    workflow_id: str | None = None
-    workflow_version: int | None = None
-    version_label: str | None = None
-    external_id: str | None = None
-    origin: Literal["api", "spans"] = "api"
-    status: ExecutionStatus = "running"
-    started_ns: int = 0
-    ended_ns: int | None = None
-    parent_execution_id: str | None = None
-    root_execution_id: str | None = None
-    depth: int = 0
-    initial_data: str | None = None
-    result: str | None = None
-    error: str | None = None
-    metadata: str = "{}"
-    process_id: str | None = None
-
-    @property
-    def order(self) -> tuple[int, str]:
-        return self.started_ns, self.execution_id
-
-    @property
-    def is_final(self) -> bool:
-        return self.status in FINAL_STATUSES
+from spane_otel.errors import InvalidValueError
+from spane_otel.jsontext import encode_payload
+from spane_otel.records import EXECUTION_STATUSES, Counts, Execution, ExecutionStatus, Page
+from spane_otel.state import AuditEntry
+from spane_otel.stores.admission import check_limit, check_offset, check_status_filter
+from spane_otel.stores.cursors import decode_cursor, encode_cursor
+from spane_otel.stores.memory.held.executions import HeldExecution
+from spane_otel.stores.memory.held.telemetry import count_traces
+from spane_otel.stores.memory.part import Part
+from spane_otel.stores.protocols import StatusFilter
+from spane_otel.stores.transitions import changes_status
+from spane_otel.values import clean_text
 
 
-class Executions:
-    """Every execution, its rows, and which executions each trace has."""
+class Executions(Part):
+    """Executions, and the audit of their changes."""
 
-    def __init__(self) -> None:
-        self.held: dict[str, HeldExecution] = {}
-        self._rows: dict[str, dict[tuple[str, bytes, int, int], ExecutionTraceRow]] = {}
-        self._by_trace: dict[bytes, set[str]] = {}
+    async def get_execution(self, execution_id: str) -> Execution | None:
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            held = self._state.executions.held.get(execution_id)
+            return None if held is None else self._state.execution(held, now_ns)
 
-    def take_rows(self, rows: Iterable[ExecutionTraceRow]) -> list[str]:
-        """Take what spans say of executions; return the ids of those that changed."""
-        touched: dict[str, None] = {}
-        for row in rows:
-            kept = self._rows.setdefault(row.execution_id, {})
-            held = kept.get(row.key)
-            if held is None or supersedes(row, held):
-                kept[row.key] = row
-                touched[row.execution_id] = None
-            self._by_trace.setdefault(row.trace_id, set()).add(row.execution_id)
-        return [execution_id for execution_id in touched if self._refold(execution_id)]
+    async def list_executions(
+        self,
+        workflow_id: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        *,
+        status: StatusFilter | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Execution]:
+        check_status_filter(status)
+        check_limit(limit)
+        check_offset(offset)
+        before = None if cursor is None else decode_cursor(cursor, int, str)
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            matching = (
+                held
+                for held in self._state.executions.held.values()
+                if (workflow_id is None or held.workflow_id == workflow_id)
+                and (since is None or held.started_ns >= since)
+                and (until is None or held.started_ns < until)
+                and (before is None or held.order < before)
+                and (status is None or self._shown_status(held, now_ns) == status)
+            )
+            found = heapq.nlargest(offset + limit + 1, matching, key=lambda held: held.order)[offset:]
+            items = [self._state.execution(held, now_ns) for held in found[:limit]]
+        return Page(items, encode_cursor(*found[limit - 1].order) if len(found) > limit else None)
 
-    def _refold(self, execution_id: str) -> bool:
-        held = self.held.get(execution_id)
-        if held is not None and held.origin == "api":
-            return True  # a trace was linked
-        derived = _derive(list(self._rows[execution_id].values()))
-        self.held[execution_id] = derived
-        return derived != held
+    def _shown_status(self, held: HeldExecution, now_ns: int) -> StatusFilter:
+        return held.status if self._state.abandoned_since_ns(held, now_ns) is None else "abandoned"
 
-    def trace_ids(self, execution_id: str) -> list[bytes]:
-        """Return the ids of an execution's traces, oldest first."""
-        links = [row for row in self._rows.get(execution_id, {}).values() if row.is_link]
-        return [row.trace_id for row in sorted(links, key=lambda row: (row.start_ns, row.trace_id))]
+    async def get_execution_count(self, workflow_id: str | None = None) -> int:
+        with self._lock:
+            held = self._state.executions.held
+            if workflow_id is None:
+                return len(held)
+            return sum(each.workflow_id == workflow_id for each in held.values())
 
-    def executions_of(self, trace_id: bytes) -> list[str]:
-        """Return the ids of a trace's executions, the earliest linked first."""
-        return sorted(
-            self._by_trace.get(trace_id, ()),
-            key=lambda each: (self._rows[each][each, trace_id, 0, 0].start_ns, each),
-        )
+    async def count_telemetry(self, execution_ids: Sequence[str]) -> dict[str, Counts]:
+        with self._lock:
+            known = [each for each in execution_ids if each in self._state.executions.held]
+            return {each: self._count(each) for each in known}
 
-    def is_shared(self, trace_id: bytes) -> bool:
-        """Whether a trace holds several executions."""
-        return len(self._by_trace.get(trace_id, ())) > 1
+    def _count(self, execution_id: str) -> Counts:
+        state = self._state
+        keys = [key for key in state.keys_of(execution_id) if key in state.telemetry.traces]
+        traces = [(state.telemetry.traces[key], state.executions.is_shared(key)) for key in keys]
+        return count_traces(traces, execution_id)
 
-    def with_descendants(self, execution_id: str) -> list[str]:
-        """Return an execution and all that descend from it: by generation, in each the oldest first."""
-        children: dict[str, list[HeldExecution]] = {}
-        for held in self.held.values():
-            if held.parent_execution_id is not None:
-                children.setdefault(held.parent_execution_id, []).append(held)
-        family = {execution_id: None}
-        parents = [execution_id]
-        while parents:
-            generation = [child for parent in parents for child in children.get(parent, ())]
-            generation.sort(key=lambda held: held.order)
-            parents = [child.execution_id for child in generation if child.execution_id not in family]
-            family.update(dict.fromkeys(parents))
-        return list(family)
+    async def set_execution_status(
+        self,
+        execution_id: str,
+        status: ExecutionStatus,
+        *,
+        error: str | None = None,
+        result: Any | UnsetType = UNSET,
+        operation: str | None = None,
+    ) -> bool:
+        if status not in EXECUTION_STATUSES:
+            raise InvalidValueError(f"{status!r} is no execution status", reason="status")
+        error = None if error is None else clean_text(error)
+        text = None if result is UNSET else encode_payload(result)
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            held, journal = self._load(execution_id)
+            if operation is not None and operation in journal.operations:
+                return True
+            if not changes_status(execution_id, held.status, status):
+                return False
+            self._move(held, status, now_ns, error=error, result=text)
+            if operation is not None:
+                journal.operations.add(operation)
+            return True
 
-    def run_by(self, process_ids: frozenset[str]) -> Iterator[str]:
-        """Yield the ids of running executions whose process is one of `process_ids`."""
-        for held in self.held.values():
-            if held.status == "running" and held.process_id in process_ids:
-                yield held.execution_id
+    async def update_execution_metadata(self, execution_id: str, metadata: Mapping[str, Any]) -> None:
+        if not isinstance(metadata, Mapping):
+            raise InvalidValueError("metadata must be a mapping", reason="metadata")
+        given = json.loads(encode_payload(dict(metadata)))
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            held, journal = self._load(execution_id)
+            merged = encode_payload({**json.loads(journal.metadata), **given})
+            if merged == journal.metadata:
+                return
+            journal.metadata = merged
+            if held.origin == "api":
+                journal.note(execution_id, now_ns, "metadata", actor=self._actor)
+            self._announce(execution_id, now_ns)
 
-    def root_of_child(self, parent_id: str | None, execution_id: str, depth: int) -> str | None:
-        """Return the root of an execution that a caller makes (`ExecutionStore.create_execution`)."""
-        if parent_id is None:
-            return execution_id
-        parent = self.held.get(parent_id)
-        if parent is not None:
-            return parent.root_execution_id
-        return parent_id if depth == 1 else None
+    async def delete_execution(self, execution_id: str) -> bool:
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            if execution_id not in self._state.executions.held:
+                return False
+            self._state.delete_execution(execution_id, now_ns)
+            return True
 
-    def remove(self, execution_id: str) -> None:
-        """Forget an execution and its links."""
-        del self.held[execution_id]
-        for row in self._rows.pop(execution_id, {}).values():
-            owners = self._by_trace.get(row.trace_id, set())
-            owners.discard(execution_id)
-            if not owners:
-                self._by_trace.pop(row.trace_id, None)
-
-
-def has_same_content(one: HeldExecution, other: HeldExecution) -> bool:
-    """Whether two were made by the same call of `create_execution`."""
-    return (
-        (one.workflow_id, one.parent_execution_id, one.depth)
-        == (other.workflow_id, other.parent_execution_id, other.depth)
-        and _canonical(one.initial_data) == _canonical(other.initial_data)
-        and _canonical(one.metadata) == _canonical(other.metadata)
-    )
-
-
-def take_over(derived: HeldExecution, given: HeldExecution) -> HeldExecution:
-    """Return a span-derived execution as its caller's; where spans knew more than was given, that stays."""
-    return replace(
-        given,
-        started_ns=derived.started_ns,
-        workflow_version=derived.workflow_version,
-        version_label=derived.version_label,
-        external_id=derived.external_id,
-    )
-
-
-def execution_record(held: HeldExecution, trace_ids: Iterable[bytes], abandoned_since_ns: int | None) -> Execution:
-    """Return what a reader sees of an execution; its payloads are the reader's own."""
-    return Execution(
-        execution_id=held.execution_id,
-        workflow_id=held.workflow_id,
-        workflow_version=held.workflow_version,
-        version_label=held.version_label,
-        external_id=held.external_id,
-        origin=held.origin,
-        status=held.status,
-        started_ns=held.started_ns,
-        ended_ns=held.ended_ns,
-        parent_execution_id=held.parent_execution_id,
-        root_execution_id=held.root_execution_id,
-        depth=held.depth,
-        initial_data=_load(held.initial_data),
-        result=_load(held.result),
-        error=held.error,
-        metadata=json.loads(held.metadata),
-        trace_ids=tuple(trace_id.hex() for trace_id in trace_ids),
-        abandoned_since_ns=abandoned_since_ns,
-    )
-
-
-def _derive(rows: list[ExecutionTraceRow]) -> HeldExecution:
-    derived = fold(rows)
-    stamp = derived.stamp
-    return HeldExecution(
-        execution_id=derived.execution_id,
-        workflow_id=stamp.workflow_id,
-        workflow_version=stamp.workflow_version,
-        version_label=stamp.version_label,
-        external_id=stamp.external_id,
-        origin="spans",
-        status=derived.status,
-        started_ns=derived.started_ns,
-        ended_ns=derived.ended_ns,
-        parent_execution_id=derived.parent_execution_id,
-        root_execution_id=derived.root_execution_id,
-        depth=derived.depth,
-        initial_data=stamp.input,
-        result=stamp.output,
-        error=derived.error,
-        process_id=derived.process_id,
-    )
-
-
-def _load(text: str | None) -> Any:
-    return None if text is None else json.loads(text)
-
-
-def _canonical(text: str | None) -> str:
-    return json.dumps(_load(text), sort_keys=True)
+    async def list_audit(self, execution_id: str, *, limit: int = 100, cursor: str | None = None) -> Page[AuditEntry]:
+        check_limit(limit)
+        (after,) = (0,) if cursor is None else decode_cursor(cursor, int)
+        with self._lock:
+            journal = self._state.executions.journals.get(execution_id)
+            found = [] if journal is None else journal.audit[max(after, 0) : max(after, 0) + limit + 1]
+        return Page(found[:limit], encode_cursor(found[limit - 1].seq) if len(found) > limit else None)

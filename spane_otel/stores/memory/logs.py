@@ -1,4 +1,4 @@
-"""Which logs a reader asked for, and a page of them."""
+"""Logs: which of them a reader asked for, and a page of them."""
 
 from collections.abc import Iterable
 
@@ -6,12 +6,64 @@ from msgspec import Struct
 
 from spane_otel.derivation import select_execution
 from spane_otel.errors import InvalidValueError
-from spane_otel.ids import span_id_to_hex
+from spane_otel.ids import span_id_from_hex, span_id_to_hex, trace_id_from_hex
 from spane_otel.records import LogPage, LogRow, least_severity
+from spane_otel.stores.admission import check_limit
 from spane_otel.stores.cursors import decode_cursor, encode_cursor
-from spane_otel.stores.memory.reading import message_of
-from spane_otel.stores.memory.state import State
-from spane_otel.stores.memory.traces import HeldTrace, first_spans, log_order
+from spane_otel.stores.memory.held.reading import message_of
+from spane_otel.stores.memory.held.state import State
+from spane_otel.stores.memory.held.telemetry import HeldTrace, first_spans, log_order
+from spane_otel.stores.memory.part import Part
+
+
+class Logs(Part):
+    """Logs: read by execution, by trace, in lists."""
+
+    async def get_logs(
+        self,
+        execution_id: str,
+        *,
+        level: str | None = None,
+        node_id: str | None = None,
+        text: str | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> LogPage:
+        check_limit(limit)
+        wanted = LogFilter(least_severity=severity_of(level), node_id=node_id, text=text)
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            known = execution_id in self._state.executions.held
+            rows = execution_logs(self._state, execution_id, now_ns) if known else ()
+            return page_logs(self._state, rows, wanted, limit, cursor, now_ns)
+
+    async def list_logs(
+        self,
+        *,
+        trace_id: str | None = None,
+        span_id: str | None = None,
+        level: str | None = None,
+        text: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> LogPage:
+        check_limit(limit)
+        span = None if span_id is None else span_id_from_hex(span_id)
+        wanted = LogFilter(least_severity=severity_of(level), span_id=span, text=text, since=since, until=until)
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            traces = [] if span_id is not None and span is None else self._traces_with(trace_id)
+            rows = (row for trace in traces for row in trace.logs.values())
+            return page_logs(self._state, rows, wanted, limit, cursor, now_ns)
+
+    def _traces_with(self, trace_id: str | None) -> list[HeldTrace]:
+        traces = self._state.telemetry.traces
+        if trace_id is None:
+            return list(traces.values())
+        key = trace_id_from_hex(trace_id)
+        return [traces[key]] if key in traces else []
 
 
 class LogFilter(Struct, frozen=True, kw_only=True):

@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from spane_otel.stores.memory.state import State
-from spane_otel.stores.memory.traces import HeldTrace
+from spane_otel.stores.memory.held.state import State
+from spane_otel.stores.memory.held.telemetry import HeldTrace
 
 
 class Free(Struct, frozen=True):

@@ -9,8 +9,8 @@ from spane_otel.counters import Signal
 from spane_otel.derivation import execution_trace_rows, version_of
 from spane_otel.records import Batch, Change, LogRow, Rejection, SpanRow, WriteResult
 from spane_otel.stores.admission import Window, refuse_log, refuse_span
+from spane_otel.stores.memory.held.state import State
 from spane_otel.stores.memory.room import Room
-from spane_otel.stores.memory.state import State
 
 STORE_FULL: Final = "store_full"
 """The reason of a new row for which no room can be made, since all that is held is running."""
@@ -56,20 +56,41 @@ def admit(batch: Batch, window: Window) -> Admitted:
 
 
 def store_batch(state: State, room: Room, batch: Batch, admitted: Admitted, now_ns: int) -> WriteResult:
-    """Store what was admitted of `batch`; the caller holds the lock."""
+    """Store what was admitted of `batch`, and what it says of executions and processes; the caller holds the lock."""
     _make_room(state, room, admitted, now_ns)
-    _take_resources(state, batch)
     _hear(state, batch, admitted, now_ns)
-    changed_spans = [row for row in _greatest(row for _, row in admitted.spans) if state.telemetry.keep_span(row)]
-    changed_logs = [row for _, row in admitted.logs if state.telemetry.keep_log(row)]
+    changed = _keep(state, batch, admitted)
     rows = execution_trace_rows(row for _, row in admitted.spans)
     state.add_execution_changes(state.executions.take_rows(rows), now_ns)
-    _announce(state, changed_spans, changed_logs, now_ns)
+    return _conclude(state, admitted, changed, now_ns)
+
+
+def store_rows(state: State, room: Room, batch: Batch, admitted: Admitted, now_ns: int) -> WriteResult:
+    """Store what was admitted of `batch` and nothing else; the caller holds the lock."""
+    _make_room(state, room, admitted, now_ns)
+    spans, logs = _keep(state, batch, admitted)
+    state.additions.find(spans, logs)
+    return _conclude(state, admitted, (spans, logs), now_ns)
+
+
+def _keep(state: State, batch: Batch, admitted: Admitted) -> tuple[list[SpanRow], list[LogRow]]:
+    """Hold rows and what they point to; return those that changed something."""
+    _take_resources(state, batch)
+    spans = [row for row in _greatest(row for _, row in admitted.spans) if state.telemetry.keep_span(row)]
+    logs = [row for _, row in admitted.logs if state.telemetry.keep_log(row)]
+    return spans, logs
+
+
+def _conclude(
+    state: State, admitted: Admitted, changed: tuple[list[SpanRow], list[LogRow]], now_ns: int
+) -> WriteResult:
+    spans, logs = changed
+    _announce(state, spans, logs, now_ns)
     return WriteResult(
         spans_stored=len(admitted.spans),
         logs_stored=len(admitted.logs),
-        spans_duplicate=len(admitted.spans) - len(changed_spans),
-        logs_duplicate=len(admitted.logs) - len(changed_logs),
+        spans_duplicate=len(admitted.spans) - len(spans),
+        logs_duplicate=len(admitted.logs) - len(logs),
         rejected=sorted(admitted.rejected, key=lambda each: (each.signal, each.index)),
     )
 

@@ -24,8 +24,8 @@ from spane_otel.records import (
     TraceSummary,
     level_of,
 )
-from spane_otel.stores.memory.processes import Processes
-from spane_otel.stores.memory.traces import HeldTrace, Telemetry, span_order
+from spane_otel.stores.memory.held.processes import Processes
+from spane_otel.stores.memory.held.telemetry import HeldTrace, Telemetry, span_order
 
 Row = TypeVar("Row")
 Record = TypeVar("Record")

@@ -1,25 +1,36 @@
 """All that the in-memory store holds, and what touches several parts of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, field
 
+from spane_otel.derivation import select_execution
 from spane_otel.ids import execution_trace_id
 from spane_otel.records import Change, Execution, Span, SpanRow
-from spane_otel.stores.memory.changes import Changes
-from spane_otel.stores.memory.executions import Executions, HeldExecution, execution_record
-from spane_otel.stores.memory.processes import Processes
-from spane_otel.stores.memory.reading import Reading
-from spane_otel.stores.memory.traces import HeldTrace, Telemetry
+from spane_otel.stores.memory.held.additions import Additions
+from spane_otel.stores.memory.held.changes import Changes
+from spane_otel.stores.memory.held.executions import HeldExecution, HeldExecutions, execution_record
+from spane_otel.stores.memory.held.processes import Processes
+from spane_otel.stores.memory.held.reading import Reading
+from spane_otel.stores.memory.held.telemetry import HeldTrace, Telemetry, first_spans
+from spane_otel.stores.memory.held.workflows import HeldWorkflows
 
 
 class State(Struct):
     """Whoever touches it holds the store's lock."""
 
     telemetry: Telemetry = field(default_factory=Telemetry)
-    executions: Executions = field(default_factory=Executions)
+    executions: HeldExecutions = field(default_factory=HeldExecutions)
+    workflows: HeldWorkflows = field(default_factory=HeldWorkflows)
     processes: Processes = field(default_factory=Processes)
     changes: Changes = field(default_factory=Changes)
+    additions: Additions = field(default_factory=Additions)
+    _seq: int = 0
+
+    def next_seq(self) -> int:
+        """Return what orders rows that are written one by one and start together."""
+        self._seq = (self._seq + 1) % 2**31
+        return self._seq
 
     def traces_of(self, execution_id: str) -> list[HeldTrace]:
         """Return what is held of an execution's traces, oldest first."""
@@ -43,14 +54,34 @@ class State(Struct):
 
     def execution(self, held: HeldExecution, now_ns: int) -> Execution:
         """Return what a reader sees of an execution."""
+        journal = self.executions.journals[held.execution_id]
         trace_ids = self.executions.trace_ids(held.execution_id)
-        return execution_record(held, trace_ids, self.abandoned_since_ns(held, now_ns))
+        return execution_record(held, journal, trace_ids, self.abandoned_since_ns(held, now_ns))
 
     def reading(self, now_ns: int) -> Reading:
         return Reading(self.telemetry, self.processes, now_ns)
 
     def spans(self, rows: Iterable[SpanRow], now_ns: int) -> list[Span]:
         return self.reading(now_ns).spans(rows)
+
+    def select_rows(self, rows: list[SpanRow], family: Sequence[str], now_ns: int) -> list[SpanRow]:
+        """Return the rows that belong to one of `family`; of shared traces not all do."""
+        if len(family) == 1 and not self.shared_trace_ids(family[0]):
+            return rows
+        spans = self.spans(rows, now_ns)
+        row_of = {id(span): row for span, row in zip(spans, rows, strict=True)}
+        chosen: set[int] = set()
+        for execution_id in family:
+            own_traces = {key.hex() for key in self.executions.trace_ids(execution_id)}
+            own = [span for span in spans if span.trace_id in own_traces]
+            shared = self.shared_trace_ids(execution_id)
+            chosen.update(id(span) for span in select_execution(own, execution_id, shared))
+        return [row_of[id(span)] for span in spans if id(span) in chosen]
+
+    def own_spans(self, execution_id: str, now_ns: int) -> list[Span]:
+        """Return the first spans of an execution over all its traces; of shared ones its part."""
+        rows, _ = first_spans(self.traces_of(execution_id))
+        return self.spans(self.select_rows(rows, [execution_id], now_ns), now_ns)
 
     def add_execution_changes(self, execution_ids: Iterable[str], now_ns: int) -> None:
         for execution_id in execution_ids:
@@ -62,4 +93,5 @@ class State(Struct):
             stamped_with = execution_id if self.executions.is_shared(trace_key) else None
             self.telemetry.remove(trace_key, stamped_with)
         self.executions.remove(execution_id)
+        self.additions.remove(execution_id)
         self.add_execution_changes([execution_id], now_ns)

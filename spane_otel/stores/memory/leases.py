@@ -1,0 +1,74 @@
+"""Leases: one runner at a time runs an execution, by the store's clock.
+
+A lease is in force until its time is up; whoever let it run out no longer holds it, even if nobody has taken it since.
+"""
+
+import heapq
+from collections.abc import Sequence
+
+from spane_otel.clock import SECOND
+from spane_otel.state import Lease
+from spane_otel.stores.admission import check_lease, check_limit
+from spane_otel.stores.memory.held.journal import HeldLease
+from spane_otel.stores.memory.part import Part
+
+
+class Leases(Part):
+    """The leases of executions."""
+
+    async def acquire_lease(self, execution_id: str, lease: Lease) -> bool:
+        check_lease(lease)
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            _, journal = self._load(execution_id)
+            held = journal.lease
+            if held is not None and held.holder != lease.holder and held.expires_ns > now_ns:
+                return False
+            journal.lease = lease_until(lease, now_ns)
+            return True
+
+    async def renew_leases(self, lease: Lease) -> list[str]:
+        check_lease(lease)
+        now_ns = self._clock.now_ns()
+        renewed: list[str] = []
+        with self._lock:
+            for execution_id, journal in self._state.executions.journals.items():
+                if journal.lease is not None and journal.lease.is_held_by(lease.holder, now_ns):
+                    journal.lease = lease_until(lease, now_ns)
+                    renewed.append(execution_id)
+        return sorted(renewed)
+
+    async def release_lease(self, execution_id: str, holder: str) -> None:
+        with self._lock:
+            held = self._state.executions.held.get(execution_id)
+            journal = self._state.executions.journals.get(execution_id)
+            if held is None or journal is None or journal.lease is None or journal.lease.holder != holder:
+                return
+            journal.lease = None if held.is_final else HeldLease(holder, 0)
+
+    async def claim_executions(
+        self, lease: Lease, *, workflow_ids: Sequence[str] | None = None, limit: int = 10
+    ) -> list[str]:
+        check_lease(lease)
+        check_limit(limit)
+        wanted = None if workflow_ids is None else frozenset(workflow_ids)
+        now_ns = self._clock.now_ns()
+        with self._lock:
+            executions = self._state.executions
+            free = (
+                held
+                for held in executions.held.values()
+                if held.status == "running"
+                and (wanted is None or held.workflow_id in wanted)
+                and (found := executions.journals[held.execution_id].lease) is not None
+                and found.expires_ns <= now_ns
+            )
+            claimed = heapq.nsmallest(limit, free, key=lambda held: held.order)
+            for held in claimed:
+                executions.journals[held.execution_id].lease = lease_until(lease, now_ns)
+        return [held.execution_id for held in claimed]
+
+
+def lease_until(lease: Lease, now_ns: int) -> HeldLease:
+    """Return a lease that is taken now."""
+    return HeldLease(lease.holder, now_ns + int(lease.seconds * SECOND))
