@@ -104,19 +104,6 @@ SELECT trace_id, execution_id FROM spane.execution_traces
 -- Finds the parent and the root of an execution.
 SELECT parent_execution_id, root_execution_id FROM spane.executions WHERE execution_id = :execution_id;
 
--- name: find_root_execution
--- Finds the root of an execution's family.
-SELECT root_execution_id FROM spane.executions WHERE execution_id = :execution_id;
-
--- name: insert_execution
--- Makes an execution for a caller, unless there is one of this id.
-INSERT INTO spane.executions
-    (execution_id, origin, status, started_ns, content_hash, depth, workflow_id, parent_execution_id,
-     root_execution_id, initial_data)
-VALUES (:execution_id, 'api', 'running', :started_ns, :content_hash, :depth, :workflow_id, :parent_execution_id,
-        :root_execution_id, :initial_data)
-    ON CONFLICT (execution_id) DO NOTHING;
-
 -- name: lock_execution
 -- Reads what decides about a change of an execution, and locks it.
 SELECT origin, status, content_hash FROM spane.executions WHERE execution_id = :execution_id FOR NO KEY UPDATE;
@@ -124,20 +111,6 @@ SELECT origin, status, content_hash FROM spane.executions WHERE execution_id = :
 -- name: lock_execution_to_delete
 -- Reads which workflow an execution belongs to, and keeps everybody else from it.
 SELECT workflow_id FROM spane.executions WHERE execution_id = :execution_id FOR UPDATE;
-
--- name: take_over_execution
--- Makes an execution that came from spans a caller's; its start, version and traces stay.
-UPDATE spane.executions
-   SET origin = 'api', status = 'running', ended_ns = NULL, result = NULL, error = NULL, process_id = NULL,
-       content_hash = :content_hash, depth = :depth, workflow_id = :workflow_id,
-       parent_execution_id = :parent_execution_id, root_execution_id = :root_execution_id,
-       initial_data = :initial_data
- WHERE execution_id = :execution_id;
-
--- name: upsert_metadata
--- Stores an execution's metadata.
-INSERT INTO spane.execution_metadata (execution_id, metadata) VALUES (:execution_id, :metadata)
-    ON CONFLICT (execution_id) DO UPDATE SET metadata = excluded.metadata;
 
 -- name: find_operation
 -- Finds the status change that an operation of the caller's has made already.

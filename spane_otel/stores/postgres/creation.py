@@ -1,16 +1,33 @@
-"""Executions that a caller makes."""
+"""Executions that a caller makes: calls that come at the same time are one statement and one commit."""
 
-import json
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from asyncpg.pgproto.pgproto import UUID
+from msgspec import Struct
 
 from spane_otel.errors import ExecutionExistsError
-from spane_otel.ids import hash16
-from spane_otel.stores.admission import NewExecution, check_new_execution
+from spane_otel.state import Lease
+from spane_otel.stores.admission import NewExecution, check_depth, check_lease, check_new_execution
+from spane_otel.stores.postgres.columns import NOTHING, Columns
 from spane_otel.stores.postgres.database import Session
-from spane_otel.stores.postgres.executions import announce
+from spane_otel.stores.postgres.group import Group
 from spane_otel.stores.postgres.part import Part
+from spane_otel.stores.postgres.payloads import CallPayloads
+
+
+class _Creation(Struct, frozen=True):
+    """A call of `create_execution`, checked."""
+
+    new: NewExecution
+    content_hash: UUID
+    started_ns: int
+    lease: Lease | None
+
+
+def _id_of(creation: _Creation) -> str:
+    return creation.new.execution_id
 
 
 class Creation(Part):
@@ -25,64 +42,55 @@ class Creation(Part):
         *,
         execution_id: str | None = None,
         metadata: dict[str, Any] | None = None,
+        lease: Lease | None = None,
     ) -> str:
-        given = check_new_execution(workflow_id, parent_execution_id, depth, initial_data, execution_id, metadata)
-        started_ns = self._clock.now_ns()
+        new = check_new_execution(workflow_id, parent_execution_id, depth, initial_data, execution_id, metadata)
+        if lease is not None:
+            check_lease(lease)
+        creation = _Creation(new, UUID(new.content_hash()), self._clock.now_ns(), lease)
+        outcome = await self._creations.run(creation)
+        if outcome == "exists":
+            raise ExecutionExistsError(new.execution_id)
+        if outcome.isdecimal():
+            check_depth(int(outcome))
+        return new.execution_id
 
-        async def create(session: Session) -> None:
-            async with session.transaction():
-                values = await _columns_of(session, given)
-                created = await session.execute("insert_execution", started_ns=started_ns, **values)
-                if not created and not await _take_over(session, given, values):
-                    return
-                await session.execute("upsert_metadata", execution_id=given.execution_id, metadata=given.metadata)
-                await announce(session, given.execution_id)
+    @cached_property
+    def _creations(self) -> Group[_Creation, str]:
+        return Group(self._create, family=_id_of, key=_id_of)
 
-        await self._database.run("write", create)
-        return given.execution_id
+    async def _create(self, creations: Sequence[_Creation]) -> Sequence[str]:
+        columns = _columns(creations)
 
+        async def create(session: Session) -> Sequence[str]:
+            now_ns = self._clock.now_ns()
+            (row,) = await session.commit("create_executions", now_ns=now_ns, actor=self._actor, **columns)
+            outcomes: Sequence[str] = row["outcomes"]
+            return outcomes
 
-def _content_hash(given: NewExecution) -> UUID:
-    """Return what tells a repeated call from another one: a hash of all but the id."""
-    content = (given.workflow_id, given.parent_execution_id, given.depth)
-    payloads = (None if given.initial_data is None else json.loads(given.initial_data), json.loads(given.metadata))
-    return UUID(hash16(json.dumps([content, payloads], sort_keys=True).encode()))
+        return await self._database.run("write", create)
 
 
-async def _columns_of(session: Session, given: NewExecution) -> dict[str, Any]:
-    """Return the columns that a caller's execution is made of, its root among them."""
+def _columns(creations: Sequence[_Creation]) -> Columns:
+    """Return the arrays of `create_executions`."""
+    rows = [creation.new for creation in creations]
+    leases = [creation.lease for creation in creations]
+    has_leases = any(leases)
+    payloads = CallPayloads()
+    initial_data, initial_data_payloads = payloads.split([row.initial_data for row in rows])
+    metadata, metadata_payloads = payloads.split([None if row.metadata == "{}" else row.metadata for row in rows])
     return {
-        "execution_id": given.execution_id,
-        "content_hash": _content_hash(given),
-        "depth": given.depth,
-        "workflow_id": given.workflow_id,
-        "parent_execution_id": given.parent_execution_id,
-        "root_execution_id": await _root_of(session, given),
-        "initial_data": given.initial_data,
+        "execution_ids": [row.execution_id for row in rows],
+        "workflow_ids": [row.workflow_id for row in rows],
+        "parent_ids": [row.parent_execution_id for row in rows],
+        "depths": [row.depth for row in rows],
+        "content_hashes": [creation.content_hash for creation in creations],
+        "started": [creation.started_ns for creation in creations],
+        "initial_data": initial_data,
+        "initial_data_payloads": initial_data_payloads,
+        "metadata": metadata,
+        "metadata_payloads": metadata_payloads,
+        "holders": [lease and lease.holder for lease in leases] if has_leases else NOTHING,
+        "lease_seconds": [lease and lease.seconds for lease in leases] if has_leases else NOTHING,
+        **payloads.columns(),
     }
-
-
-async def _root_of(session: Session, given: NewExecution) -> str | None:
-    if given.parent_execution_id is None:
-        return given.execution_id
-    parent = await session.fetchrow("find_root_execution", execution_id=given.parent_execution_id)
-    if parent is not None:
-        root: str | None = parent["root_execution_id"]
-        return root
-    return given.parent_execution_id if given.depth == 1 else None
-
-
-async def _take_over(session: Session, given: NewExecution, values: dict[str, Any]) -> bool:
-    """Make an execution that is there the caller's; False if it is that already, by the same call.
-
-    Raises:
-        ExecutionExistsError: it is a caller's, made with other content.
-
-    """
-    held = await session.fetchrow("lock_execution", execution_id=given.execution_id)
-    if held is not None and held["origin"] == "api":
-        if held["content_hash"] == _content_hash(given):
-            return False
-        raise ExecutionExistsError(given.execution_id)
-    await session.execute("take_over_execution", **values)
-    return True

@@ -4,6 +4,7 @@ from spane_otel.clock import Clock
 from spane_otel.records import ResourceRow
 from spane_otel.stores.postgres.database import Database
 from spane_otel.stores.postgres.load import Load
+from spane_otel.stores.postgres.traces import Traces
 
 
 class Part:
@@ -12,6 +13,7 @@ class Part:
     _database: Database
     _clock: Clock
     _load: Load
+    _traces: Traces
     _actor: str | None
     """Who is named in the audit where no worker is."""
     _resource: ResourceRow

@@ -52,6 +52,45 @@ class Payloads:
         }
 
 
+class CallPayloads:
+    """The long texts of calls that are committed together. A call is its position among them, from 1 as in SQL."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[int, UUID], Payload] = {}
+
+    def split(self, texts: Sequence[str | None]) -> tuple[Sequence[str | None], Sequence[UUID | None]]:
+        """Return the arrays of the columns `x` and `x_payload`, given each call's text; an empty one is all null."""
+        longest = max((len(text) for text in texts if text is not None), default=None)
+        if longest is None:
+            return (), ()
+        if longest <= PAYLOAD_INLINE_BYTES:
+            return texts, ()
+        inline = list(texts)
+        payload_ids: list[UUID | None] = [None] * len(texts)
+        for place, text in enumerate(texts):
+            if text is not None and len(text) > PAYLOAD_INLINE_BYTES:
+                payload = pack(text)
+                self._held[place + 1, payload.payload_id] = payload
+                inline[place], payload_ids[place] = None, payload.payload_id
+        return inline, payload_ids
+
+    def columns(self) -> dict[str, Sequence[Any]]:
+        """Return the arrays of `execution_payloads`."""
+        if not self._held:
+            return _NO_PAYLOADS
+        return {
+            "payload_calls": [call for call, _ in self._held],
+            "payload_ids": [payload_id for _, payload_id in self._held],
+            "payload_sizes": [payload.size_bytes for payload in self._held.values()],
+            "payloads": [payload.data for payload in self._held.values()],
+        }
+
+
+_NO_PAYLOADS: Final[dict[str, Sequence[Any]]] = dict.fromkeys(
+    ("payload_calls", "payload_ids", "payload_sizes", "payloads"), ()
+)
+
+
 def pack(text: str) -> Payload:
     """Return a text, compressed, under the hash of its content. Payloads' JSON text is ASCII."""
     raw = text.encode()
