@@ -1,8 +1,9 @@
 """The stores that the suite runs against, each with what a test may do to it from outside."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from types import FunctionType, ModuleType
 from typing import Any, Final
 
 import asyncpg
@@ -35,6 +36,15 @@ class Subject:
         """Make it so that a process was last heard of `seconds` ago."""
         raise NotImplementedError
 
+    @asynccontextmanager
+    async def open_others(self, count: int) -> AsyncIterator[list[Store]]:
+        """Open other stores on the same data; the same one again where it is all there is."""
+        yield [self.store] * count
+
+    async def find(self, mark: str) -> list[str]:
+        """Return where, in all that is kept but the change feed, a text with `mark` in it stands."""
+        raise NotImplementedError
+
 
 class MemorySubject(Subject):
     def __init__(self) -> None:
@@ -54,6 +64,9 @@ class MemorySubject(Subject):
         assert process_id in seen
         seen[process_id] = self.now_ns() - int(seconds * SECOND)
 
+    async def find(self, mark: str) -> list[str]:
+        return [place for place in find_text(self.memory, mark) if "changes" not in place]
+
 
 class PostgresSubject(Subject):
     def __init__(self, store: Store, url: str) -> None:
@@ -71,6 +84,61 @@ class PostgresSubject(Subject):
         finally:
             await connection.close()
         assert done == "UPDATE 1"
+
+    @asynccontextmanager
+    async def open_others(self, count: int) -> AsyncIterator[list[Store]]:
+        from spane_otel.stores.postgres import PostgresExecutionStore
+
+        async with AsyncExitStack() as stack:
+            yield [await stack.enter_async_context(PostgresExecutionStore(self._url)) for _ in range(count)]
+
+    async def find(self, mark: str) -> list[str]:
+        connection = await asyncpg.connect(self._url)
+        try:
+            tables = await connection.fetch(
+                "SELECT relname AS name FROM pg_class WHERE relnamespace = 'spane'::regnamespace "
+                "AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'changes'"
+            )
+            return [
+                table["name"]
+                for table in tables
+                if await connection.fetchval(
+                    f"SELECT true FROM spane.{table['name']} AS held WHERE strpos(held::text, $1) > 0 LIMIT 1", mark
+                )
+            ]
+        finally:
+            await connection.close()
+
+
+def find_text(kept: object, mark: str) -> list[str]:
+    """Return the paths, over members and items, from an object to each text inside it that holds `mark`."""
+    found: list[str] = []
+    seen = {id(kept)}
+    waiting: list[tuple[str, object]] = [("", kept)]
+    while waiting:
+        path, each = waiting.pop()
+        if isinstance(each, str):
+            if mark in each:
+                found.append(path)
+            continue
+        for name, inside in _parts(each):
+            if id(inside) not in seen:
+                seen.add(id(inside))
+                waiting.append((f"{path}.{name}", inside))
+    return found
+
+
+def _parts(each: object) -> Iterator[tuple[str, object]]:
+    if isinstance(each, Mapping):
+        for place, (key, value) in enumerate(each.items()):
+            yield f"key {place}", key
+            yield str(key), value
+    elif isinstance(each, Collection) and not isinstance(each, bytes | bytearray | range):
+        yield from ((str(place), inside) for place, inside in enumerate(each))
+    if not isinstance(each, type | ModuleType | FunctionType):
+        yield from getattr(each, "__dict__", {}).items()
+        for name in (*getattr(each, "__struct_fields__", ()), *getattr(each, "__slots__", ())):
+            yield name, getattr(each, name, None)
 
 
 Opener = Callable[[str, str], AbstractAsyncContextManager[Subject]]

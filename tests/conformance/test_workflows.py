@@ -146,15 +146,19 @@ async def test_what_is_not_there_reads_as_nothing(store: Store) -> None:
 
 async def test_a_definition_of_the_wrong_shape_is_refused_and_nothing_is_saved(store: Store) -> None:
     node = {"id": "a", "type": "http"}
+    no_nodes: list[Any] = ["a", [5], [{}], [{"id": "a"}], [{"id": "", "type": "t"}]]
     wrong: list[Any] = [
         *({}, {"id": ""}, {"id": 5}, {"id": None}, [], "order", None),
         {"id": "order", "nodes": [node, node]},
-        *({"id": "order", "nodes": bad} for bad in ("a", [5], [{}], [{"id": "a"}], [{"id": "", "type": "t"}])),
+        *({"id": "order", "nodes": nodes} for nodes in no_nodes),
         {"id": "order", "nodes": [{**node, "inputs": "b"}]},
         {"id": "order", "nodes": [{**node, "outputs": [5]}]},
         {"id": "order", "nodes": [{**node, "config": []}]},
-        *({"id": "order", "maxConcurrency": bad} for bad in ("3", -1, True, 1.5)),
-        *({"id": "order", **bad} for bad in ({"name": 5}, {"triggers": "x"}, {"triggers": [1]}, {"description": 1})),
+        *({"id": "order", "maxConcurrency": number} for number in ("3", -1, True, 1.5)),
+        *(
+            {"id": "order", **member}
+            for member in ({"name": 5}, {"triggers": "x"}, {"triggers": [1]}, {"description": 1})
+        ),
     ]
     for definition in wrong:
         with pytest.raises(InvalidWorkflowError):
@@ -248,7 +252,7 @@ async def test_a_page_of_workflows_that_makes_no_sense_is_refused(store: Store) 
     wrong: list[dict[str, Any]] = [
         *({"limit": bad} for bad in (0, -1, 1_001)),
         {"offset": -1},
-        *({"cursor": bad} for bad in cursors),
+        *({"cursor": cursor} for cursor in cursors),
     ]
     for arguments in wrong:
         with pytest.raises(InvalidValueError):
