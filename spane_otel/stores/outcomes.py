@@ -23,6 +23,7 @@ _KEYS: Final = {
     "executionId": "execution_id",
 }
 _INT31: Final = range(2**31)
+_INT64: Final = range(-(2**63), 2**63)
 
 
 class NewNodeResult(Struct, kw_only=True):
@@ -105,6 +106,9 @@ def new_node_result(
         raise InvalidValueError("attempt must be a whole number from 1", reason="attempt")
     if not _is_count(iteration, 0):
         raise InvalidValueError("iteration must be a whole number from 0", reason="iteration")
+    for name, time_ns in (("started_ns", started_ns), ("ended_ns", ended_ns)):
+        if time_ns is not None and (type(time_ns) is not int or time_ns not in _INT64):
+            raise InvalidValueError(f"{name} must be integer nanoseconds", reason=name)
     for name, text in (("worker", worker), ("holder", holder)):
         if text is not None:
             check_id(text, name)

@@ -56,29 +56,25 @@ def node_results_of(spans: Sequence[Span], execution_id: str | None = None) -> l
 def _node_spans(spans: Sequence[Span], execution_id: str | None) -> Iterator[tuple[Span, str]]:
     """Yield the nodes' own spans, each with the execution whose it is."""
     by_id = {(span.trace_id, span.span_id): span for span in spans}
-    say_attempts = {(span.execution_id, span.node_id) for span in spans if _says(span, NODE_ATTEMPT)}
     for span in spans:
         owner = span.execution_id or execution_id
         if span.node_id is None or owner is None or execution_id not in (None, owner):
             continue
-        if (span.execution_id, span.node_id) in say_attempts:
-            if _says(span, NODE_ATTEMPT):
-                yield span, owner
-        elif _is_topmost(span, by_id):
+        if _says(span, NODE_ATTEMPT) or _is_topmost(span, by_id):
             yield span, owner
 
 
 def _is_topmost(span: Span, by_id: dict[tuple[str, str], Span]) -> bool:
     """Whether a span that carries a node is the node, and not something inside it."""
-    if span.id is None and not _says(span, NODE_ID):
-        return False  # it has its node from an ancestor
     if span.parent_span_id is None:
         return True
     parent = by_id.get((span.trace_id, span.parent_span_id))
-    if parent is None:
-        # A parent in the same process is still to come, and may be the node; a remote one may never come.
-        return span.flags & (_REMOTE_KNOWN | _REMOTE) != _REMOTE_KNOWN
-    return (parent.execution_id, parent.node_id) != (span.execution_id, span.node_id)
+    if parent is not None:
+        return (parent.execution_id, parent.node_id) != (span.execution_id, span.node_id)
+    if span.id is None and not _says(span, NODE_ID):
+        return False  # it may have its node from an ancestor
+    # A parent in the same process is still to come, and may be the node; a remote one may never come.
+    return span.flags & (_REMOTE_KNOWN | _REMOTE) != _REMOTE_KNOWN
 
 
 def _turn_of(span: Span, last: _Turn | None) -> _Turn:

@@ -14,6 +14,7 @@ from spane_otel.state import AuditEntry
 from spane_otel.stores.admission import check_limit, check_offset, check_status_filter
 from spane_otel.stores.cursors import decode_cursor, encode_cursor
 from spane_otel.stores.memory.held.executions import HeldExecution
+from spane_otel.stores.memory.held.journal import Journal
 from spane_otel.stores.memory.held.telemetry import count_traces
 from spane_otel.stores.memory.part import Part
 from spane_otel.stores.protocols import StatusFilter
@@ -79,7 +80,16 @@ class Executions(Part):
         state = self._state
         keys = [key for key in state.keys_of(execution_id) if key in state.telemetry.traces]
         traces = [(state.telemetry.traces[key], state.executions.is_shared(key)) for key in keys]
-        return count_traces(traces, execution_id)
+        journal = state.executions.journals[execution_id]
+        done = {node_id for node_id, node in journal.nodes.items() if node.final is not None}
+        return count_traces(traces, execution_id, done, self._nodes_total(execution_id, journal))
+
+    def _nodes_total(self, execution_id: str, journal: Journal) -> int | None:
+        held = self._state.executions.held[execution_id]
+        if held.origin == "api" or held.workflow_version is None:
+            return journal.nodes_total
+        version = self._state.workflows.version(held.workflow_id, held.workflow_version)
+        return None if version is None else len(version.nodes)
 
     async def set_execution_status(
         self,

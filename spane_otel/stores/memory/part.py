@@ -7,7 +7,6 @@ from msgspec.structs import replace
 from spane_otel.clock import Clock
 from spane_otel.errors import UnknownExecutionError
 from spane_otel.records import ExecutionStatus, ResourceRow
-from spane_otel.state import AuditChange
 from spane_otel.stores.memory.held.executions import HeldExecution
 from spane_otel.stores.memory.held.journal import Journal
 from spane_otel.stores.memory.held.state import State
@@ -49,7 +48,6 @@ class Part:
         status: ExecutionStatus,
         now_ns: int,
         *,
-        change: AuditChange = "status",
         error: str | None = None,
         result: str | None = None,
         actor: str | None = None,
@@ -59,7 +57,7 @@ class Part:
         actor = actor or self._actor
         if held.origin == "spans":
             journal.note(held.execution_id, now_ns, "adopted", old=held.status, new=held.status, actor=actor)
-        journal.note(held.execution_id, now_ns, change, old=held.status, new=status, detail=error, actor=actor)
+        journal.note(held.execution_id, now_ns, "status", old=held.status, new=status, detail=error, actor=actor)
         moved = replace(held, status=status, origin="api", process_id=None)
         if status in FINAL_STATUSES:
             moved = replace(moved, ended_ns=now_ns)

@@ -21,9 +21,11 @@ class Timeouts(Part):
             raise InvalidValueError("a time-out is integer nanoseconds since 1970", reason="timeout")
         now_ns = self._clock.now_ns()
         with self._lock:
-            _, journal = self._load(execution_id)
+            held, journal = self._load(execution_id)
             if journal.timeout_ns != at_ns:
                 journal.timeout_ns = at_ns
+                if held.origin == "api":
+                    journal.note(execution_id, now_ns, "timeout", actor=self._actor)
                 self._announce(execution_id, now_ns)
 
     async def sweep_timeouts(self, limit: int = 1_000) -> list[str]:
@@ -37,7 +39,7 @@ class Timeouts(Part):
                     overdue.append((at_ns, held))
             chosen = [held for _, held in sorted(overdue, key=lambda each: (each[0], each[1].execution_id))[:limit]]
             for held in chosen:
-                self._move(held, "failed", now_ns, change="timeout", error="timeout")
+                self._move(held, "failed", now_ns, error="timeout")
         return [held.execution_id for held in chosen]
 
     async def list_long_running_executions(

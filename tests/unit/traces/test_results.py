@@ -83,6 +83,8 @@ def test_what_runs_inside_a_node_is_not_the_node() -> None:
     ]
     assert tries(spans) == [("a", 0, 1, "completed")]
     assert tries([spans[0], *spans[2:]]) == [("a", 0, 1, "completed")]  # its parent is elsewhere: the topmost is it
+    inherited = span("1", "root", execution_id="e", node_id="a")
+    assert tries([spans[0], inherited, *spans[2:]]) == [("a", 0, 1, "completed")]
     local = span("2", "1", execution_id="e", node_id="a", attributes=inner, flags=0x101)
     assert tries([spans[0], local, spans[3]]) == []  # its parent is of the same process, and still to come
     assert tries([spans[3]]) == []

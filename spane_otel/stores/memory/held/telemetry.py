@@ -1,6 +1,7 @@
 """Spans and logs as they are held: the greatest version of each identity."""
 
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from msgspec import Struct, field
@@ -170,8 +171,13 @@ def first_spans(traces: Iterable[HeldTrace]) -> tuple[list[SpanRow], bool]:
     return rows[:TRACE_SPAN_LIMIT], len(rows) > TRACE_SPAN_LIMIT
 
 
-def count_traces(traces: Iterable[tuple[HeldTrace, bool]], execution_id: str) -> Counts:
-    """Return an execution's numbers over its traces; the flag says that a trace is shared with other executions."""
+def count_traces(
+    traces: Iterable[tuple[HeldTrace, bool]], execution_id: str, nodes_done: AbstractSet[str], nodes_total: int | None
+) -> Counts:
+    """Return an execution's numbers over its traces; the flag says that a trace is shared with other executions.
+
+    `nodes_done` are those whose results say so; those whose spans say so come on top.
+    """
     spans: list[SpanRow] = []
     logs: list[LogRow] = []
     truncated = False
@@ -192,6 +198,7 @@ def count_traces(traces: Iterable[tuple[HeldTrace, bool]], execution_id: str) ->
         errors=sum(row.status == STATUS_ERROR for row in spans),
         logs=len(logs),
         warnings=sum(row.severity in _WARNINGS for row in logs),
-        nodes_done=len(ended_nodes - open_nodes - {None}),
+        nodes_done=len((ended_nodes - open_nodes - {None}) | nodes_done),
+        nodes_total=nodes_total,
         truncated=truncated,
     )
