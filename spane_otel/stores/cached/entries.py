@@ -66,12 +66,14 @@ class Entries:
         *,
         ttl_seconds: float,
         timeout_seconds: float,
+        rest_seconds: float = REST_SECONDS,
         now: Callable[[], float] = monotonic,
     ) -> None:
         self._clients: Final = Clients(url)
         self._identify: Final = identify
         self._ttl_ms: Final = max(1, int(ttl_seconds * 1_000))
         self._timeout: Final = timeout_seconds
+        self._rest: Final = rest_seconds
         self._now: Final = now
         self._identity: str | None = None
         self._resting_until = float("-inf")
@@ -183,8 +185,8 @@ class Entries:
         except Exception as error:  # noqa: BLE001 - a cache's failure is nobody else's
             self.counts["failed"] += 1
             if self._now() >= self._resting_until:
-                _log.warning("Redis is left alone for %g s: %s", REST_SECONDS, error or type(error).__name__)
-            self._resting_until = self._now() + REST_SECONDS
+                _log.warning("Redis is left alone for %g s: %s", self._rest, error or type(error).__name__)
+            self._resting_until = self._now() + self._rest
             await self._clients.discard()
             return None
 

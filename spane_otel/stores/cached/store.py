@@ -12,7 +12,7 @@ from spane_otel.errors import ConfigurationError
 from spane_otel.ids import new_execution_id
 from spane_otel.records import Batch, Execution, ExecutionStatus, WriteResult
 from spane_otel.state import Lease, NodeResult, ResultLike, Workflow
-from spane_otel.stores.cached.entries import TIMEOUT_SECONDS, Entries, Entry
+from spane_otel.stores.cached.entries import REST_SECONDS, TIMEOUT_SECONDS, Entries, Entry
 from spane_otel.stores.cached.links import Link, RecentLinks
 from spane_otel.stores.cached.texts import decode_record, encode_record
 from spane_otel.stores.protocols import Store
@@ -42,7 +42,7 @@ class CachedStore:
     database without it is heard of after `ttl_seconds` at the latest. An execution that is run through this object (it
     holds the lease) is always read from the store.
 
-    A Redis that is dead or slow costs `timeout_seconds` once in some seconds, and changes no answer. `identify` names
+    A Redis that is dead or slow costs `timeout_seconds` once in `rest_seconds`, and changes no answer. `identify` names
     the data inside, so that two databases never share an entry; without it nothing is shared with other objects.
 
     Raises:
@@ -59,15 +59,20 @@ class CachedStore:
         ttl_seconds: float = TTL_SECONDS,
         settle_seconds: float = SETTLE_SECONDS,
         timeout_seconds: float = TIMEOUT_SECONDS,
+        rest_seconds: float = REST_SECONDS,
         clock: Clock | None = None,
     ) -> None:
-        if ttl_seconds <= 0 or timeout_seconds <= 0 or settle_seconds < 0:
+        if ttl_seconds <= 0 or timeout_seconds <= 0 or settle_seconds < 0 or rest_seconds < 0:
             raise ConfigurationError("the times of a cache must be more than 0 seconds")
         self.inner: Final = inner
         self._settle_ns: Final = int(settle_seconds * SECOND)
         self._clock: Final = clock or SystemClock()
         self._entries: Final = Entries(
-            redis_url, identify or _name_nothing_else(), ttl_seconds=ttl_seconds, timeout_seconds=timeout_seconds
+            redis_url,
+            identify or _name_nothing_else(),
+            ttl_seconds=ttl_seconds,
+            timeout_seconds=timeout_seconds,
+            rest_seconds=rest_seconds,
         )
         self._links: Final = RecentLinks(min(settle_seconds / 2, LINK_SECONDS))
         self._run_here: Final[dict[str, str]] = {}
