@@ -1,7 +1,18 @@
--- name: prepare_connection
--- Makes plans look rows up by key, also those that are made while a table is empty, and tells how durable a commit is.
-SELECT current_setting('synchronous_commit'), set_config('jit', 'off', false),
-       set_config('enable_seqscan', 'off', false);
+-- name: describe_session
+-- Tells which process of the server this session has, and how durable its commits are.
+SELECT pg_backend_pid() AS pid, current_setting('synchronous_commit') AS synchronous_commit;
+
+-- name: prepare_session
+-- Makes plans look rows up by key, also those that are made while a table is empty, and bounds how long anything lasts.
+SELECT set_config('jit', 'off', false), set_config('enable_seqscan', 'off', false),
+       set_config('statement_timeout', :statement_timeout, false),
+       set_config('idle_in_transaction_session_timeout', '60s', false);
+
+-- name: prepare_transaction
+-- Does the same for one transaction, where the session is another client's afterwards.
+SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true),
+       set_config('statement_timeout', :statement_timeout, true),
+       set_config('idle_in_transaction_session_timeout', '60s', true);
 
 -- name: raise_commit
 -- Makes this transaction's commit wait for the disk.

@@ -5,6 +5,7 @@ import socket
 import sys
 import threading
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import asyncpg
@@ -12,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from spane_otel.errors import StoreUnavailableError
-from spane_otel.stores.postgres import PostgresExecutionStore, database, pool
+from spane_otel.stores.postgres import PostgresExecutionStore, database
 from tests.rows import batch, root, span
 
 
@@ -30,13 +31,11 @@ async def store(migrated_postgres_url: str) -> AsyncIterator[PostgresExecutionSt
 
 
 async def fill_pools(store: PostgresExecutionStore) -> None:
-    """Open every connection of both pools."""
-    await asyncio.gather(*(store.create_execution("order") for _ in range(2 * pool_size(store))))
-    await asyncio.gather(*(store.list_executions() for _ in range(2 * pool_size(store))))
-
-
-def pool_size(store: PostgresExecutionStore) -> int:
-    return store._database.pools._pool_size
+    """Open every connection of every pool."""
+    for use, size in store._database.pools._settings.shares.items():
+        async with AsyncExitStack() as stack:
+            for _ in range(size):
+                await stack.enter_async_context(store._database.pools.acquire(use))
 
 
 async def end_connections(connection: Any) -> int:
@@ -123,10 +122,9 @@ async def test_nobody_listening_is_said_soon(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_a_server_that_accepts_and_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "RETRY_SECONDS", 0.2)
-    monkeypatch.setattr(pool, "CONNECT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/d?sslmode=disable"
-        async with PostgresExecutionStore(url) as store:
+        async with PostgresExecutionStore(url, connect_seconds=0.3) as store:
             with pytest.raises(StoreUnavailableError):
                 await asyncio.wait_for(store.get_execution("e"), 10)
 
@@ -134,9 +132,8 @@ async def test_a_server_that_accepts_and_says_nothing_is_given_up(monkeypatch: p
 async def test_a_statement_that_hangs_is_given_up(
     connection: Any, migrated_postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "COMMAND_SECONDS", 0.3)
     monkeypatch.setattr(database, "RETRY_SECONDS", 0.2)
-    async with PostgresExecutionStore(migrated_postgres_url) as store:
+    async with PostgresExecutionStore(migrated_postgres_url, statement_seconds=0.3) as store:
         await store.write(batch(root("e")))
         async with connection.transaction():
             await connection.execute("LOCK TABLE spane.executions")
@@ -148,9 +145,8 @@ async def test_a_statement_that_hangs_is_given_up(
 async def test_a_pool_that_is_busy_makes_a_caller_wait_and_then_give_up(
     connection: Any, migrated_postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "ACQUIRE_SECONDS", 0.2)
     monkeypatch.setattr(database, "RETRY_SECONDS", 0.3)
-    async with PostgresExecutionStore(migrated_postgres_url, pool_size=1) as store:
+    async with PostgresExecutionStore(migrated_postgres_url, pool_size=1, connect_seconds=0.2) as store:
         await store.create_execution("order", execution_id="e")
         async with connection.transaction():
             await connection.execute("LOCK TABLE spane.executions")

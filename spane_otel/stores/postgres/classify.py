@@ -6,7 +6,13 @@ The classes are SQLSTATE's (PostgreSQL, appendix A) and what asyncpg raises of i
 from enum import Enum
 from typing import Final
 
-from asyncpg import ClientConfigurationError, InterfaceError, InternalClientError, PostgresError
+from asyncpg import (
+    ClientConfigurationError,
+    InterfaceError,
+    InternalClientError,
+    InvalidCachedStatementError,
+    PostgresError,
+)
 
 from spane_otel.stores.postgres.pool import BusyPoolError
 
@@ -16,6 +22,7 @@ class Fate(Enum):
 
     RETRY = "the same call may succeed soon"
     RECONNECT = "so may it, on another connection"
+    POOLED = "so may it, once nothing is kept in sessions: a pooler lends them"
     POISON = "a value can't be stored, whatever is tried"
     NO_PARTITION = "the row's partition does not exist"
     SCHEMA = "a table is missing or is not ours"
@@ -25,11 +32,15 @@ class Fate(Enum):
 
 _POISON_STATES: Final = frozenset({"54000", "54001", "23514"})
 _MISSING_STATES: Final = frozenset({"42P01", "42703", "42883", "3F000"})
+_POOLED_STATES: Final = frozenset({"26000", "42P05"})
+"""A prepared statement that is not there, or that another client has made."""
 _UNREACHABLE_STATES: Final = frozenset({"28000", "28P01", "3D000"})
 
 
 def classify(error: BaseException) -> Fate:
     """Return what to do about `error`; one that isn't the database's is FATAL."""
+    if isinstance(error, InvalidCachedStatementError):  # a migration changed a table since it was planned
+        return Fate.RETRY
     if isinstance(error, PostgresError):
         return _classify_state(error.sqlstate or "", error.constraint_name)
     if isinstance(error, BusyPoolError):
@@ -62,11 +73,13 @@ def _classify_state(state: str, constraint: str | None) -> Fate:
         return Fate.POISON
     if state in _MISSING_STATES:
         return Fate.SCHEMA
+    if state in _POOLED_STATES:
+        return Fate.POOLED
     if state in _UNREACHABLE_STATES:
         return Fate.UNREACHABLE
     if state[:2] == "53" or state in {"40001", "40P01", "55P03", "57014"}:
         return Fate.RETRY
-    if state[:2] in {"08", "57"} or state in {"25006", "58030"}:
+    if state[:2] in {"08", "57"} or state in {"25006", "25P03", "58030"}:
         return Fate.RECONNECT
     return Fate.FATAL
 

@@ -2,17 +2,17 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, Literal, NoReturn, TypeVar
 
 from asyncpg import Record
 
 from spane_otel.errors import InvalidValueError, SchemaError, SpaneError, StoreError, StoreUnavailableError
 from spane_otel.settings import mask_url
 from spane_otel.stores.postgres.classify import Fate, classify, poison_reason
-from spane_otel.stores.postgres.pool import Connection, Pools, Use
+from spane_otel.stores.postgres.pool import Connection, Pools, PoolSettings, Use
 from spane_otel.stores.postgres.schema import check_schema
 from spane_otel.stores.postgres.statements import check_schema_name, load_statements
 
@@ -20,6 +20,9 @@ RETRY_SECONDS: Final = 5.0
 """Errors that pass are waited out for this long."""
 _FIRST_WAIT: Final = 0.02
 _LONGEST_WAIT: Final = 0.5
+_PASSING: Final = (Fate.RETRY, Fate.RECONNECT, Fate.POOLED)
+
+Isolation = Literal["read_committed", "repeatable_read"]
 
 T = TypeVar("T")
 Operation = Callable[["Session"], Awaitable[T]]
@@ -28,26 +31,29 @@ Operation = Callable[["Session"], Awaitable[T]]
 class Session:
     """A connection lent for one operation, with the statements of one schema."""
 
-    def __init__(self, connection: Connection, database: "Database") -> None:
+    def __init__(self, connection: Connection, database: "Database", whole: AsyncExitStack | None) -> None:
         self._connection = connection
         self._database = database
+        self._whole = whole
+        """Where the session is lent to us, too, and for one transaction only: the end of that one."""
+        self._is_begun = False
         self.schema: Final = database.schema
 
     async def fetch(self, name: str, /, **values: Any) -> list[Record]:
         """Run a statement of sql/queries and return its rows."""
-        text, arguments = self._database.statements[name].bind(values)
+        text, arguments = await self._bind(name, values)
         rows: list[Record] = await self._connection.fetch(text, *arguments)
         return rows
 
     async def fetchrow(self, name: str, /, **values: Any) -> Record | None:
         """Run a statement and return its first row, if there is one."""
-        text, arguments = self._database.statements[name].bind(values)
+        text, arguments = await self._bind(name, values)
         row: Record | None = await self._connection.fetchrow(text, *arguments)
         return row
 
     async def execute(self, name: str, /, **values: Any) -> int:
         """Run a statement and return how many rows it wrote."""
-        text, arguments = self._database.statements[name].bind(values)
+        text, arguments = await self._bind(name, values)
         tag: str = await self._connection.execute(text, *arguments)
         return int(tag.rpartition(" ")[2])
 
@@ -59,28 +65,49 @@ class Session:
             return await self.fetch(name, **values)
 
     @asynccontextmanager
-    async def snapshot(self) -> AsyncIterator[None]:
-        """Have all that is read inside be of one moment."""
-        async with self._connection.transaction(isolation="repeatable_read", readonly=True):
-            yield
-
-    @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         """Commit what is done inside, durably: an acknowledgement given afterwards holds."""
-        async with self._connection.transaction(isolation="read_committed"):
+        async with self._begin("read_committed"):
             if self._database.pools.is_commit_weak:
                 await self.execute("raise_commit")
             yield
+
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[None]:
+        """Have all that is read inside be of one moment."""
+        async with self._begin("repeatable_read", readonly=True):
+            yield
+
+    @asynccontextmanager
+    async def _begin(self, isolation: Isolation, *, readonly: bool = False) -> AsyncIterator[None]:
+        if self._whole is None:
+            async with self._connection.transaction(isolation=isolation, readonly=readonly):
+                yield
+        else:
+            await self._begin_whole(self._whole, isolation, readonly=readonly)
+            yield
+
+    async def _begin_whole(self, whole: AsyncExitStack, isolation: Isolation, *, readonly: bool = False) -> None:
+        """Begin the one transaction that the operation is; what the operation begins itself becomes a part of it."""
+        if not self._is_begun:
+            self._is_begun = True
+            await whole.enter_async_context(self._connection.transaction(isolation=isolation, readonly=readonly))
+            await self.execute("prepare_transaction", **self._database.pools.limits)
+
+    async def _bind(self, name: str, values: Mapping[str, Any]) -> tuple[str, list[Any]]:
+        if self._whole is not None:
+            await self._begin_whole(self._whole, "read_committed")
+        return self._database.statements[name].bind(values)
 
 
 class Database:
     """A database and a schema in it."""
 
-    def __init__(self, url: str, schema: str, pool_size: int) -> None:
+    def __init__(self, url: str, schema: str, settings: PoolSettings) -> None:
         self.schema: Final = check_schema_name(schema)
         self.address: Final = mask_url(url)
         self.statements: Final = load_statements(schema)
-        self.pools: Final = Pools(url, self.statements["prepare_connection"], pool_size)
+        self.pools: Final = Pools(url, self.statements, settings)
         self._is_checked = False
 
     async def check(self) -> None:
@@ -105,8 +132,7 @@ class Database:
         wait = _FIRST_WAIT
         while True:
             try:
-                async with self.pools.acquire(use) as connection:
-                    session = Session(connection, self)
+                async with self._lend(use) as session:
                     if not self._is_checked:
                         await check_schema(session)
                         self._is_checked = True
@@ -115,17 +141,28 @@ class Database:
                 raise
             except Exception as error:  # noqa: BLE001 - classified below, and never swallowed
                 fate = classify(error)
+                if fate is Fate.POOLED:
+                    self.pools.expect_pooler()
                 if fate is Fate.RECONNECT:
                     # One repetition is not enough: every idle connection of the pool may be as dead as this one.
                     await self.pools.expire()
-                if fate not in (Fate.RETRY, Fate.RECONNECT) or monotonic() + wait > deadline:
+                if fate not in _PASSING or monotonic() + wait > deadline:
                     self._give_up(error, fate)
             await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - spreads writers, guards nothing
             wait = min(2 * wait, _LONGEST_WAIT)
 
+    @asynccontextmanager
+    async def _lend(self, use: Use) -> AsyncIterator[Session]:
+        async with self.pools.acquire(use) as connection:
+            if self.pools.is_pooled:
+                async with AsyncExitStack() as whole:
+                    yield Session(connection, self, whole)
+            else:
+                yield Session(connection, self, None)
+
     def _give_up(self, error: Exception, fate: Fate) -> NoReturn:
         match fate:
-            case Fate.RETRY | Fate.RECONNECT | Fate.UNREACHABLE:
+            case Fate.RETRY | Fate.RECONNECT | Fate.POOLED | Fate.UNREACHABLE:
                 raise StoreUnavailableError(f"{self.address} does not answer: {describe(error)}") from error
             case Fate.POISON:
                 raise PoisonError(error) from error

@@ -149,14 +149,14 @@ class Load:
         async def insert(session: Session) -> None:
             await session.execute("insert_resources", **resource_columns(rows))
 
-        await self._database.run("write", insert)
+        await self._database.run("ingest", insert)
         self._resources.add((row.resource_id, True) for row in rows)
 
     async def _insert_scopes(self, rows: Sequence[ScopeRow]) -> None:
         async def insert(session: Session) -> None:
             await session.execute("insert_scopes", **scope_columns(rows))
 
-        await self._database.run("write", insert)
+        await self._database.run("ingest", insert)
         self._scopes.add((row.scope_id, True) for row in rows)
 
     async def _commit_all(self, rows: Sequence[Row], admitted: Admitted, outcome: Outcome) -> None:
@@ -186,7 +186,7 @@ class Load:
                 await count_moved(session, derived)
             return len(written_spans), len(written_logs)
 
-        spans_written, logs_written = await self._database.run("write", commit)
+        spans_written, logs_written = await self._database.run("ingest", commit)
         remember_rows(self._links, links)
         outcome.spans_written += spans_written
         outcome.logs_written += logs_written

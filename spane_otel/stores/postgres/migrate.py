@@ -72,6 +72,7 @@ async def _migrate_once(url: str, schema: str) -> list[str]:
         url,
         timeout=_CONNECT_SECONDS,
         command_timeout=_COMMAND_SECONDS,
+        statement_cache_size=0,  # a pooler would lend the session, with what is prepared in it, to others
         server_settings={"application_name": "spane-otel migrate"},
     )
     try:

@@ -34,7 +34,7 @@ class Processes:
         async def insert(session: Session) -> None:
             await session.execute("introduce_processes", process_ids=unknown)
 
-        await self._database.run("write", insert)
+        await self._database.run("ingest", insert)
         self._known.add((process_id, True) for process_id in unknown)
 
     async def hear(self, process_ids: Iterable[str]) -> None:
@@ -53,7 +53,7 @@ class Processes:
                     changes = [Change("execution", execution_id=row["execution_id"]) for row in rows]
                     await session.execute("insert_changes", **change_columns(changes))
 
-        await self._database.run("write", beat)
+        await self._database.run("ingest", beat)
         self._known.add((process_id, True) for process_id in alive)
 
 

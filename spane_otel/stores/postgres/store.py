@@ -31,14 +31,13 @@ from spane_otel.stores.postgres.leases import Leases
 from spane_otel.stores.postgres.load import Load
 from spane_otel.stores.postgres.logs import Logs
 from spane_otel.stores.postgres.node_results import NodeResults
+from spane_otel.stores.postgres.pool import PoolSettings
 from spane_otel.stores.postgres.processes import Processes
 from spane_otel.stores.postgres.relatives import Relatives
 from spane_otel.stores.postgres.timeouts import Timeouts
 from spane_otel.stores.postgres.traces import Traces
 from spane_otel.stores.postgres.workflows import Workflows
 
-POOL_SIZE: Final = 4
-"""Connections for writing, and as many for reading, of each event loop that uses the store."""
 _COUNTED_EXACTLY: Final = 100_000
 
 
@@ -62,8 +61,13 @@ class PostgresExecutionStore(
     log time more than `accept_past_days` ago, or more than 24 hours ahead, is rejected as `start_out_of_window`.
     `actor` is who the audit names where no worker is; `service_name` the service of spans and logs written by hand.
 
+    `pool_size` is how many connections there are at most in each event loop that uses the store: half of them for
+    reading, a quarter each for state and for telemetry, at least one each. One that is idle for `idle_seconds` is
+    closed; making one, or waiting for one that is in use, takes at most `connect_seconds`, a statement at most
+    `statement_seconds`. A pooler in between, such as PgBouncer in transaction mode, is noticed and lived with.
+
     Raises:
-        ConfigurationError: `schema` is no name for a schema of ours.
+        ConfigurationError: `schema` is no name for a schema of ours, or a number makes no sense.
 
     """
 
@@ -72,14 +76,23 @@ class PostgresExecutionStore(
         url: str,
         *,
         schema: str = "spane",
-        pool_size: int = POOL_SIZE,
+        pool_size: int = 20,
+        idle_seconds: float = 20.0,
+        connect_seconds: float = 10.0,
+        statement_seconds: float = 10.0,
         clock: Clock | None = None,
         accept_past_days: float = ACCEPT_PAST_DAYS,
         actor: str | None = None,
         service_name: str = "spane",
     ) -> None:
         self._clock = clock or SystemClock()
-        self._database = Database(url, schema, pool_size)
+        settings = PoolSettings(
+            size=pool_size,
+            idle_seconds=idle_seconds,
+            connect_seconds=connect_seconds,
+            statement_seconds=statement_seconds,
+        )
+        self._database = Database(url, schema, settings)
         self._actor = actor
         self._resource = added_resource(service_name)
         self._accept_past_days = accept_past_days
