@@ -78,6 +78,8 @@ def new_span(
     _check_status(status)
     if not isinstance(name, str):
         raise InvalidValueError("a span's name is text", reason="name")
+    if start_ns is not None and type(start_ns) is not int:
+        raise InvalidValueError("start_ns must be integer nanoseconds", reason="start_ns")
     begins_ns = now_ns if start_ns is None else start_ns
     attributes = _attributes(metadata)
     message = _message(error)
@@ -123,6 +125,8 @@ class SpanChange(Struct, frozen=True):
     error: str | None
     attributes: str | None
     """JSON text of an object; None: no metadata was given."""
+    times: int = 1
+    """How many calls it stands for."""
 
     @property
     def is_empty(self) -> bool:
@@ -141,7 +145,7 @@ class SpanChange(Struct, frozen=True):
             state=held.state if self.status is None else self.status,
             status_message=held.status_message if self.error is None else self.error,
             attributes=_merge(held.attributes, self.attributes),
-            revision=held.revision + 1,
+            revision=held.revision + self.times,
         )
 
 
@@ -193,6 +197,8 @@ def new_log(
         severity = least_severity(level)
     except ValueError:
         raise InvalidValueError(f"{level!r} is no level", reason="level") from None
+    if time_ns is not None and type(time_ns) is not int:
+        raise InvalidValueError("time_ns must be integer nanoseconds", reason="time_ns")
     attributes = _attributes(metadata)
     row = LogRow(
         log_id=hash16(b"added", execution_id.encode(), text.encode()),
