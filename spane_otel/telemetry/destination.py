@@ -66,7 +66,11 @@ def destination_of(
         sink = store
         return Destination(SinkSource(lambda: sink, is_lent=True), type(store).__name__, targets)
     url = store
-    return Destination(SinkSource(_opener(lambda: open_store(url, schema=settings.schema))), mask_url(url), targets)
+    return Destination(
+        SinkSource(_opener(lambda: open_store(url, schema=settings.schema, redis_url=settings.redis_url))),
+        mask_url(url),
+        targets,
+    )
 
 
 def _opener(open_one: Callable[[], TelemetrySink]) -> Callable[[], TelemetrySink]:
