@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from msgspec import UNSET, Struct, UnsetType, field
+from msgspec.structs import asdict
 
 from spane_otel.records import Execution
 
@@ -78,17 +79,18 @@ class WorkflowVersion(Struct, frozen=True, kw_only=True):
     is_current: bool = False
 
 
-class WorkflowSummary(Struct, frozen=True, kw_only=True):
-    """A workflow in a list, by its current version."""
+class ListedWorkflow(Workflow, frozen=True, kw_only=True):
+    """A workflow in a list: its current version, and what the store knows beside it."""
 
-    id: str
-    name: str
-    version: int
-    is_active: bool
-    created_ns: int
-    updated_ns: int
-    description: str | None = None
-    node_count: int = 0
+    is_active: bool = True
+    created_ns: int = 0
+    updated_ns: int = 0
+    """When a version was saved, or it was (de)activated, last."""
+
+    @classmethod
+    def of(cls, workflow: Workflow, *, is_active: bool, created_ns: int, updated_ns: int) -> "ListedWorkflow":
+        """Return a version as it stands in a list."""
+        return cls(**asdict(workflow), is_active=is_active, created_ns=created_ns, updated_ns=updated_ns)
 
 
 class ExecutionResult(Struct, kw_only=False):

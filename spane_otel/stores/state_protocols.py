@@ -15,11 +15,11 @@ from spane_otel.state import (
     AuditEntry,
     Family,
     Lease,
+    ListedWorkflow,
     NewDeadLetter,
     NodeResult,
     ResultLike,
     Workflow,
-    WorkflowSummary,
     WorkflowVersion,
 )
 
@@ -62,7 +62,7 @@ class WorkflowStore(Protocol):
 
     async def list_workflows(
         self, active_only: bool = True, limit: int = 100, offset: int = 0, *, cursor: str | None = None
-    ) -> Page[WorkflowSummary]:
+    ) -> Page[ListedWorkflow]:
         """Return workflows, the one changed last first: (updated_ns, id) descending."""
         ...
 

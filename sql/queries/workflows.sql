@@ -63,7 +63,7 @@ SELECT held.workflow_id, held.version, held.version_id, held.content_hash, held.
 
 -- name: list_workflows
 -- Lists workflows by their current version, the one changed last first.
-SELECT workflow.*, current.node_count
+SELECT workflow.is_active, workflow.created_ns, workflow.updated_ns, current.version, current.definition
   FROM spane.workflows AS workflow
   JOIN spane.workflow_versions AS current
     ON current.workflow_id = workflow.workflow_id AND current.version = workflow.current_version

@@ -8,7 +8,7 @@ from spane_otel.archives import WorkflowArchive
 from spane_otel.errors import ConflictError, UnknownWorkflowError
 from spane_otel.graph import content_hash
 from spane_otel.records import Page
-from spane_otel.state import Workflow, WorkflowSummary, WorkflowVersion
+from spane_otel.state import ListedWorkflow, Workflow, WorkflowVersion
 from spane_otel.stores.admission import check_limit, check_offset
 from spane_otel.stores.cursors import decode_cursor, encode_cursor
 from spane_otel.stores.definitions import new_version
@@ -62,7 +62,7 @@ class Workflows(Part):
 
     async def list_workflows(
         self, active_only: bool = True, limit: int = 100, offset: int = 0, *, cursor: str | None = None
-    ) -> Page[WorkflowSummary]:
+    ) -> Page[ListedWorkflow]:
         check_limit(limit)
         check_offset(offset)
         before = None if cursor is None else decode_cursor(cursor, int, str)
@@ -73,7 +73,7 @@ class Workflows(Part):
                 if (held.is_active or not active_only) and (before is None or held.order < before)
             )
             found = heapq.nlargest(offset + limit + 1, matching, key=lambda held: held.order)[offset:]
-            items = [held.summary() for held in found[:limit]]
+            items = [held.listed() for held in found[:limit]]
             following = encode_cursor(*found[limit - 1].order) if len(found) > limit else None
         return Page(items, following)
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from spane_otel.errors import UnknownWorkflowError
 from spane_otel.graph import is_tolerant, load_workflow
 from spane_otel.records import Page
-from spane_otel.state import Workflow, WorkflowSummary, WorkflowVersion
+from spane_otel.state import ListedWorkflow, Workflow, WorkflowVersion
 from spane_otel.stores.admission import check_limit, check_offset, is_storable
 from spane_otel.stores.cursors import decode_cursor, encode_cursor
 from spane_otel.stores.definitions import NewVersion, new_version
@@ -44,9 +44,7 @@ class Workflows(Part):
 
         async def read(session: Session) -> Workflow | None:
             row = await session.fetchrow("get_workflow", workflow_id=workflow_id, version=version)
-            return (
-                None if row is None else replace(load_workflow(json.loads(row["definition"])), version=row["version"])
-            )
+            return None if row is None else _read_workflow(row)
 
         return await self._database.run("read", read)
 
@@ -70,12 +68,12 @@ class Workflows(Part):
 
     async def list_workflows(
         self, active_only: bool = True, limit: int = 100, offset: int = 0, *, cursor: str | None = None
-    ) -> Page[WorkflowSummary]:
+    ) -> Page[ListedWorkflow]:
         check_limit(limit)
         check_offset(offset)
         before_ns, before_id = (None, None) if cursor is None else decode_cursor(cursor, int, str)
 
-        async def read(session: Session) -> Page[WorkflowSummary]:
+        async def read(session: Session) -> Page[ListedWorkflow]:
             rows = await session.fetch(
                 "list_workflows",
                 is_active=active_only or None,
@@ -84,7 +82,15 @@ class Workflows(Part):
                 limit=limit + 1,
                 offset=bounded_offset(offset),
             )
-            items = [_read_workflow_summary(row) for row in rows[:limit]]
+            items = [
+                ListedWorkflow.of(
+                    _read_workflow(row),
+                    is_active=row["is_active"],
+                    created_ns=row["created_ns"],
+                    updated_ns=row["updated_ns"],
+                )
+                for row in rows[:limit]
+            ]
             last = items[-1] if len(rows) > limit else None
             return Page(items, None if last is None else encode_cursor(last.updated_ns, last.id))
 
@@ -185,14 +191,5 @@ def read_workflow_version(row: Record) -> WorkflowVersion:
     )
 
 
-def _read_workflow_summary(row: Record) -> WorkflowSummary:
-    return WorkflowSummary(
-        id=row["workflow_id"],
-        name=row["name"],
-        version=row["current_version"],
-        is_active=row["is_active"],
-        created_ns=row["created_ns"],
-        updated_ns=row["updated_ns"],
-        description=row["description"],
-        node_count=row["node_count"],
-    )
+def _read_workflow(row: Record) -> Workflow:
+    return replace(load_workflow(json.loads(row["definition"])), version=row["version"])

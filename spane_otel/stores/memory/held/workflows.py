@@ -7,7 +7,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from spane_otel.graph import content_hash, is_tolerant, load_workflow
-from spane_otel.state import Workflow, WorkflowSummary, WorkflowVersion
+from spane_otel.state import ListedWorkflow, Workflow, WorkflowVersion
 from spane_otel.values import clean_text
 
 
@@ -56,17 +56,9 @@ class HeldWorkflow(Struct, kw_only=True):
         self.name = clean_text(workflow.name)
         self.description = None if workflow.description is None else clean_text(workflow.description)
 
-    def summary(self) -> WorkflowSummary:
-        current = self.current
-        return WorkflowSummary(
-            id=self.workflow_id,
-            name=self.name,
-            version=current.version,
-            is_active=self.is_active,
-            created_ns=self.created_ns,
-            updated_ns=self.updated_ns,
-            description=self.description,
-            node_count=len(current.nodes),
+    def listed(self) -> ListedWorkflow:
+        return ListedWorkflow.of(
+            self.current.workflow(), is_active=self.is_active, created_ns=self.created_ns, updated_ns=self.updated_ns
         )
 
     def version_record(self, held: HeldVersion) -> WorkflowVersion:
