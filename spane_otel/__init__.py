@@ -6,6 +6,10 @@ from typing import TYPE_CHECKING, Any
 from spane_otel.version import __version__
 
 if TYPE_CHECKING:
+    from spane_otel.engine import ExecutionContext as ExecutionContext
+    from spane_otel.engine import NodeRegistry as NodeRegistry
+    from spane_otel.engine import WorkflowEngine as WorkflowEngine
+    from spane_otel.state import ExecutionResult as ExecutionResult
     from spane_otel.stores.cached.versions import WorkflowCacheOptions as WorkflowCacheOptions
     from spane_otel.stores.memory import InMemoryExecutionStore as InMemoryExecutionStore
     from spane_otel.stores.postgres import PostgresExecutionStore as PostgresExecutionStore
@@ -19,9 +23,13 @@ if TYPE_CHECKING:
     from spane_otel.telemetry import workflow as workflow
 
 _HOMES = {
+    "ExecutionContext": "spane_otel.engine",
+    "ExecutionResult": "spane_otel.state",
     "InMemoryExecutionStore": "spane_otel.stores.memory",
+    "NodeRegistry": "spane_otel.engine",
     "PostgresExecutionStore": "spane_otel.stores.postgres",
     "WorkflowCacheOptions": "spane_otel.stores.cached.versions",
+    "WorkflowEngine": "spane_otel.engine",
     "aflush": "spane_otel.telemetry",
     "configure": "spane_otel.telemetry",
     "current_execution": "spane_otel.telemetry",

@@ -7,6 +7,10 @@
     │   └── TooLargeError           a request is larger than a limit, on the wire or once inflated
     ├── InvalidValueError           one item can't be stored, whatever is tried
     │   └── InvalidWorkflowError    a definition is wrong; the message names the node and the path
+    ├── EngineError
+    │   ├── EngineClosedError       the engine was closed before the execution ended; somebody else resumes it
+    │   ├── CircuitOpenError        retryable: a circuit breaker lets nothing through now
+    │   └── RateLimitedError        retryable: a node has asked to be run later
     └── StoreError
         ├── StoreUnavailableError   retryable: the store does not answer, or answers "not now"
         ├── SchemaError             the database's schema is missing, older, newer or not ours
@@ -79,6 +83,34 @@ class InvalidWorkflowError(InvalidValueError):
     def __init__(self, message: str, path: str = "") -> None:
         super().__init__(f"{path}: {message}" if path else message, reason="workflow")
         self.path = path
+
+
+class EngineError(SpaneError):
+    """The engine can't do what it was asked for."""
+
+
+class EngineClosedError(EngineError):
+    """The engine was closed; an execution that had not ended is resumed by whoever claims it."""
+
+
+class CircuitOpenError(EngineError):
+    """A circuit breaker lets nothing through: what it guards has failed too often of late."""
+
+    retryable = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the circuit {name!r} is open")
+        self.name = name
+
+
+class RateLimitedError(EngineError):
+    """A node has asked to be run later; the attempt does not count."""
+
+    retryable = True
+
+    def __init__(self, duration_ms: float) -> None:
+        super().__init__(f"to be run again in {duration_ms:g} ms")
+        self.duration_ms = duration_ms
 
 
 class StoreError(SpaneError):

@@ -15,7 +15,7 @@ from opentelemetry.trace import Span, StatusCode
 from opentelemetry.util.types import AttributeValue
 
 from spane_otel import mapping
-from spane_otel.telemetry.context import CURRENT, Recorder, Scope, with_scope
+from spane_otel.telemetry.context import Recorder, Scope, recorder_of, with_scope
 from spane_otel.telemetry.outcome import Outcome, describe, outcome_of
 from spane_otel.telemetry.payload import payload_of
 
@@ -46,7 +46,7 @@ class Block:
                 _log.exception("a result could not be recorded")
 
     def __enter__(self) -> Self:
-        recorder = CURRENT.recorder
+        recorder = recorder_of()
         if recorder is not None:
             try:
                 self._open(recorder)

@@ -12,6 +12,7 @@ from opentelemetry.trace import Span, Tracer
 from opentelemetry.util.types import AttributeValue
 
 _SCOPE_KEY: Final = context_api.create_key("spane-scope")
+_RECORDER_KEY: Final = context_api.create_key("spane-recorder")
 
 
 class Scope:
@@ -57,6 +58,17 @@ class Current:
 
 
 CURRENT: Final = Current()
+
+
+def recorder_of() -> Recorder | None:
+    """Return who records the calling code: who was put into its context, else who records this process."""
+    recorder: Any = context_api.get_value(_RECORDER_KEY)
+    return CURRENT.recorder if recorder is None else recorder
+
+
+def with_recorder(recorder: Recorder) -> Context:
+    """Return the current context in which `recorder` records, whoever records the process."""
+    return context_api.set_value(_RECORDER_KEY, recorder)
 
 
 def scope_of(context: Context | None = None) -> Scope | None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from spane_otel.telemetry.block import Block
-from spane_otel.telemetry.context import CURRENT
+from spane_otel.telemetry.context import recorder_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -58,7 +58,7 @@ def decorate(function: Callable[P, R], block: Callable[[Any], Block], record: Re
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        if CURRENT.recorder is None:
+        if recorder_of() is None:
             return function(*args, **kwargs)
         with block(arguments_of(args, kwargs)) as this:
             result = function(*args, **kwargs)
@@ -78,7 +78,7 @@ def _decorate_async(
 ) -> Callable[..., Any]:
     @functools.wraps(function)
     async def run(*args: Any, **kwargs: Any) -> Any:
-        if CURRENT.recorder is None:
+        if recorder_of() is None:
             return await function(*args, **kwargs)
         with block(arguments_of(args, kwargs)) as this:
             result = await function(*args, **kwargs)

@@ -9,7 +9,7 @@ from opentelemetry._logs import LogRecord
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.semconv.attributes import code_attributes, exception_attributes
 
-from spane_otel.telemetry.context import scope_of
+from spane_otel.telemetry.context import Recorder, recorder_of, scope_of
 from spane_otel.telemetry.outcome import message_of
 from spane_otel.telemetry.severity import severity_of_levelno
 
@@ -25,9 +25,13 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 class ExecutionLogHandler(logging.Handler):
     """Stands on the root logger; never raises, never waits. Records outside of executions are not ours to keep."""
 
-    def __init__(self, provider: LoggerProvider, level: int = logging.NOTSET) -> None:
+    def __init__(
+        self, provider: LoggerProvider, level: int = logging.NOTSET, *, recorder: Recorder | None = None
+    ) -> None:
         super().__init__(level)
         self._provider: Final = provider
+        self._recorder: Final = recorder
+        """Only records of code that this one records; None: of all."""
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Emit without the handler's lock: the worker's buffer has its own."""
@@ -36,11 +40,19 @@ class ExecutionLogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            if scope_of() is not None and not _is_own(record.name):
+            if scope_of() is not None and self._is_mine() and not _is_own(record.name):
                 self._provider.get_logger(record.name).emit(_translate(record))
         except Exception:  # noqa: BLE001, S110 - whatever a record holds: logging it again might come back here
             pass
-        _print_as_before(record)
+        if self._is_first():
+            _print_as_before(record)
+
+    def _is_mine(self) -> bool:
+        return self._recorder is None or recorder_of() is self._recorder
+
+    def _is_first(self) -> bool:
+        """Whether no other handler of ours has seen the record before: it is printed once."""
+        return next((each for each in logging.root.handlers if isinstance(each, ExecutionLogHandler)), self) is self
 
 
 def _is_own(name: str) -> bool:
@@ -91,7 +103,9 @@ def _traceback(record: logging.LogRecord) -> str:
 def _print_as_before(record: logging.LogRecord) -> None:
     """Print what `logging` prints where nobody has configured it: our handler must not look like a configuration."""
     last = logging.lastResort
-    if last is None or record.levelno < last.level or len(logging.root.handlers) > 1:
+    if last is None or record.levelno < last.level:
+        return
+    if not all(isinstance(handler, ExecutionLogHandler) for handler in logging.root.handlers):
         return
     logger: logging.Logger | None = logging.getLogger(record.name)
     while logger is not None and logger is not logging.root:

@@ -3,7 +3,7 @@
 import logging
 from typing import Any, Final
 
-from spane_otel.telemetry.context import CURRENT
+from spane_otel.telemetry.context import recorder_of
 
 _log: Final = logging.getLogger(__name__)
 
@@ -14,7 +14,7 @@ def log(message: str, level: str = "info", **attributes: Any) -> None:
     `level` is trace, debug, info, warn, error or fatal; another counts as info. Never raises, never waits; while
     nothing is configured it does nothing.
     """
-    recorder = CURRENT.recorder
+    recorder = recorder_of()
     if recorder is not None:
         try:
             recorder.emit_log(message, str(level), attributes)

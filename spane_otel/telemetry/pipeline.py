@@ -19,7 +19,7 @@ from spane_otel.telemetry.delivery import Pace
 from spane_otel.telemetry.log_handler import ExecutionLogHandler
 from spane_otel.telemetry.persistence import SinkSource
 from spane_otel.telemetry.processor import DurableLogRecordProcessor, DurableSpanProcessor
-from spane_otel.telemetry.providers import logger_provider, tracer_provider
+from spane_otel.telemetry.providers import logger_provider, private_providers, tracer_provider
 from spane_otel.telemetry.severity import name_of_severity, severity_of_level
 from spane_otel.telemetry.worker import Worker
 from spane_otel.version import __version__
@@ -50,19 +50,24 @@ class Pipeline:
         log_level: int = logging.NOTSET,
         pace: Pace = Pace(),  # noqa: B008 - it is frozen
         process_id: str | None = None,
+        is_private: bool = False,
     ) -> None:
+        """With `is_private`, record only what runs in a context of `with_recorder`, and set up no global provider."""
         self._source: Final = source
         self._pace: Final = pace
         self.worker = Worker(source, process_id or new_process_id(), pace=pace)
         """Another one after a fork."""
         self._targets: Final = _targets(forward)
-        provider = tracer_provider(service_name)
-        self._loggers: Final = logger_provider(provider.resource)
+        if is_private:
+            provider, self._loggers = private_providers(service_name)
+        else:
+            provider = tracer_provider(service_name)
+            self._loggers = logger_provider(provider.resource)
         self._spans: Final = attached_spans(provider)
         self._logs: Final = attached_logs(self._loggers)
         self._span_processor: Final = DurableSpanProcessor(self.worker)
         self._log_processor: Final = DurableLogRecordProcessor(self.worker)
-        self._handler: Final = ExecutionLogHandler(self._loggers, log_level)
+        self._handler: Final = ExecutionLogHandler(self._loggers, log_level, recorder=self)
         self._logger: Final = self._loggers.get_logger(SCOPE_NAME, __version__)
         self.tracer: Final[Tracer] = provider.get_tracer(SCOPE_NAME, __version__)
         version = provider.resource.attributes.get(SERVICE_VERSION)

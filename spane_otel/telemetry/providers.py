@@ -40,6 +40,15 @@ def logger_provider(resource: Resource) -> LoggerProvider:
     return made
 
 
+def private_providers(service_name: str | None) -> tuple[TracerProvider, LoggerProvider]:
+    """Return providers of our own that nobody else finds: the global ones stay as they are, or unset."""
+    resource = _resource(service_name)
+    return (
+        TracerProvider(resource=resource, shutdown_on_exit=False),
+        LoggerProvider(resource=resource, shutdown_on_exit=False),
+    )
+
+
 def _resource(service_name: str | None) -> Resource:
     return Resource.create({SERVICE_NAME: service_name} if service_name else {})
 

@@ -1,4 +1,4 @@
-"""Workflow definitions: SPANE's shape and ours, their hash, and (for engines) what can be run."""
+"""Workflow definitions as mappings and as records: SPANE's shape and ours, and the hash of their content."""
 
 import json
 from collections.abc import Mapping
@@ -87,13 +87,6 @@ def content_hash(text: str) -> bytes:
     return hash16(b"workflow", json.dumps(json.loads(text), sort_keys=True).encode())
 
 
-def is_tolerant(node: Node) -> bool:
-    """Whether an execution goes on although this node failed: `continueOnFail`, in the retry policy or beside it."""
-    policy = _first(node.config, "retryPolicy", "retry_policy")
-    sources = (node.config, policy if isinstance(policy, Mapping) else {})
-    return any(_first(source, "continueOnFail", "continue_on_fail") is True for source in sources)
-
-
 def _node_document(node: Node) -> dict[str, Any]:
     return {
         "id": node.id,
@@ -157,7 +150,3 @@ def _mapping(given: Any, path: str) -> dict[str, Any]:
 
 def _or(value: Any, default: Any) -> Any:
     return default if value is None else value
-
-
-def _first(source: Mapping[str, Any], *keys: str) -> Any:
-    return next((source[key] for key in keys if key in source), None)
