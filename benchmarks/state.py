@@ -1,6 +1,6 @@
 """How fast the state store is: each operation with 1, 8 and 64 callers, in PostgreSQL and in memory.
 
-    make bench        or        python benchmarks/state.py [--rounds N] [--scale X] [--database-url URL] [--million]
+    make bench        or        python benchmarks/state.py [--rounds N] [--scale X] [--database-url URL]
 
 A caller waits for its answer before it calls again; PostgreSQL has committed by then. PostgreSQL is the embedded one
 with the settings that users get, or the server that is named; the callers are one process on the same machine. After
@@ -18,7 +18,6 @@ from typing import Any, Final
 
 import asyncpg
 import database
-import lists
 import operations
 from msgspec import Struct
 from operations import Prepare
@@ -105,9 +104,7 @@ async def _measure(
         work = await subject.prepare(store, f"{subject.slug}-{callers}-{number}", amount)
         done.append(await measure(work.run, amount, callers, postmaster))
         await work.check()
-    line = Line(subject.name, callers, done, subject.spane.get(callers, ""))
-    print(f"  {line.name}, {callers} callers: {line.rate:,.0f} a second", flush=True)
-    return line
+    return Line(subject.name, callers, done, subject.spane.get(callers, ""))
 
 
 async def _warm_up(store: Store) -> None:
@@ -170,7 +167,6 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="operations of a round, by this factor")
     parser.add_argument("--callers", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--database-url", help="a server on this machine; default: a temporary embedded one")
-    parser.add_argument("--million", action="store_true", help="lists of a million executions too: takes minutes")
     options = parser.parse_args()
     began = time.monotonic()
     print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f} before: what else runs lowers the rates")
@@ -181,8 +177,6 @@ def main() -> None:
         postgres = asyncio.run(measure_postgres(url, options))
         bare = asyncio.run(measure_bare(url, options))
         print_lines(f"PostgreSQL, median of {options.rounds} rounds:", [*postgres, *bare])
-        if options.million:
-            lists.measure(url, 1_000_000)
     print(f"load average {os.getloadavg()[0]:.1f} after {time.monotonic() - began:.0f} s")
 
 
