@@ -6,11 +6,24 @@ version lost to a greater one counts as stored, and in `duplicates`. A log recor
 """
 
 import threading
-from collections.abc import Iterator
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, Protocol, runtime_checkable
 
 Signal = Literal["spans", "logs"]
 Fate = Literal["accepted", "stored", "duplicates", "rejected", "dropped", "repaired", "untimed"]
+
+SampleKind = Literal["counter", "gauge", "histogram"]
+Sample = tuple[str, SampleKind, str, Mapping[str, str], float]
+"""A figure for Prometheus: name, kind, help, labels, value; of a histogram its `_bucket`, `_sum` and `_count` each."""
+
+
+@runtime_checkable
+class MetricSource(Protocol):
+    """Has figures of its own, which `/metrics` shows."""
+
+    def samples(self) -> Iterable[Sample]:
+        """Return them as they are now; reads memory alone."""
+        ...
 
 
 class Counters:

@@ -37,6 +37,19 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_bytes: int | None = None
     accept_past: str | None = None
     spool_dir: str | None = None
+    pool_size: int | None = None
+    """Connections to the database, in each event loop; this and what follows: None leaves the store's own default."""
+    pool_idle_seconds: float | None = None
+    pool_connect_seconds: float | None = None
+    statement_seconds: float | None = None
+    cache_ttl_seconds: float | None = None
+    sweep_seconds: float | None = None
+    memory_max_executions: int | None = None
+    """Of the in-memory store, as what follows."""
+    memory_max_logs_per_execution: int | None = None
+    memory_max_spans_per_execution: int | None = None
+    memory_finished_ttl_seconds: float | None = None
+    memory_cleanup_interval_seconds: float | None = None
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={self._shown(name)!r}" for name in self.__struct_fields__)
@@ -98,7 +111,8 @@ def _convert(name: str, field: str, raw: str) -> Any:
     try:
         return msgspec.convert(raw, annotation, strict=False)
     except msgspec.ValidationError:
-        wanted = "a whole number" if int in (annotation, *get_args(annotation)) else "text"
+        kinds = (annotation, *get_args(annotation))
+        wanted = "a whole number" if int in kinds else "a number" if float in kinds else "text"
         raise ConfigurationError(f"{name} must be {wanted}") from None
 
 

@@ -24,7 +24,8 @@ class ServiceProcess:
         self, *options: str, command: str = "serve", environ: Mapping[str, str] | None = None, ready_within: float = 60
     ) -> None:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPANE_", "OTEL_"))}
-        kept.pop("DATABASE_URL", None)
+        for name in ("DATABASE_URL", "REDIS_URL"):
+            kept.pop(name, None)
         arguments: Sequence[str] = (command, "--port", "0", "--otlp-http-port", "0", *options)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "spane_otel.cli.main", *arguments],

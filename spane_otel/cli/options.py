@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import math
 from typing import Final, get_args
 
 from msgspec.structs import replace
@@ -12,11 +13,25 @@ from spane_otel.settings import Settings, variable_of
 
 STORE_KINDS: Final = get_args(StoreKind)
 _PORTS: Final = ("port", "otlp_http_port", "otlp_grpc_port")
+_SIZES: Final = (
+    "pool_size",
+    "pool_idle_seconds",
+    "pool_connect_seconds",
+    "statement_seconds",
+    "cache_ttl_seconds",
+    "sweep_seconds",
+    "memory_max_executions",
+    "memory_max_logs_per_execution",
+    "memory_max_spans_per_execution",
+    "memory_finished_ttl_seconds",
+    "memory_cleanup_interval_seconds",
+)
 _DEFAULTS: Final = Settings()
 
 DATABASE_VARIABLES: Final = (
     "variables: SPANE_DATABASE_URL, else DATABASE_URL, names the database (postgresql://USER:PASSWORD@HOST/NAME), "
-    "SPANE_SCHEMA its schema (default: spane). A file .env in the current folder is read; the environment wins over it."
+    "SPANE_SCHEMA its schema (default: spane); SPANE_REDIS_URL, else REDIS_URL, a Redis through which what is over is "
+    "read. A file .env in the current folder is read; the environment wins over it."
 )
 
 
@@ -47,6 +62,57 @@ def add_service_options(parser: argparse.ArgumentParser) -> None:
         type=int,
     )
     _add(parser, "workers", f"number of processes (default: {_DEFAULTS.workers}); no effect yet", metavar="N", type=int)
+    _add_database_options(parser)
+    _add_memory_options(parser)
+
+
+def _add_database_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("with a database")
+    _add(group, "pool_size", "connections to it (default: 20)", metavar="N", type=int)
+    _add(
+        group,
+        "pool_idle_seconds",
+        "after which a connection that is not used is closed (default: 20)",
+        metavar="SECONDS",
+        type=float,
+    )
+    _add(
+        group,
+        "pool_connect_seconds",
+        "for making a connection, or waiting for one that is in use (default: 10)",
+        metavar="SECONDS",
+        type=float,
+    )
+    _add(group, "statement_seconds", "for a statement (default: 10)", metavar="SECONDS", type=float)
+    _add(
+        group,
+        "cache_ttl_seconds",
+        "how long Redis, if it is named, keeps what is over (default: 3600)",
+        metavar="SECONDS",
+        type=float,
+    )
+    _add(
+        group,
+        "sweep_seconds",
+        "between two looks for executions whose time is up (default: 5)",
+        metavar="SECONDS",
+        type=float,
+    )
+
+
+def _add_memory_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("with --store memory")
+    for field, text in (
+        ("memory_max_executions", "executions held; finished ones go first"),
+        ("memory_max_logs_per_execution", "log records held of an execution"),
+        ("memory_max_spans_per_execution", "spans held of an execution"),
+    ):
+        _add(group, field, text, metavar="N", type=int)
+    for field, text in (
+        ("memory_finished_ttl_seconds", "after which a finished execution goes"),
+        ("memory_cleanup_interval_seconds", "between two looks for those"),
+    ):
+        _add(group, field, text, metavar="SECONDS", type=float)
 
 
 def override(settings: Settings, arguments: argparse.Namespace) -> Settings:
@@ -69,6 +135,10 @@ def override(settings: Settings, arguments: argparse.Namespace) -> Settings:
     for field in _PORTS:
         if not 0 <= getattr(settings, field) <= 65535:
             raise ConfigurationError(f"{_named(field)} must be a port, 0 to 65535 (0: a free one)")
+    for field in _SIZES:
+        value = getattr(settings, field)
+        if value is not None and not 0 < value < math.inf:
+            raise ConfigurationError(f"{_named(field)} must be above 0")
     if settings.workers < 1:
         raise ConfigurationError(f"{_named('workers')} must be at least 1")
     return settings
@@ -91,7 +161,7 @@ def require_loopback(settings: Settings) -> None:
     )
 
 
-def _add(parser: argparse.ArgumentParser, field: str, text: str, **options: object) -> None:
+def _add(parser: argparse._ActionsContainer, field: str, text: str, **options: object) -> None:
     parser.add_argument(_option(field), dest=field, help=f"{text} [{variable_of(field)}]", **options)  # type: ignore[arg-type] # argparse's overloads can't take a mapping
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from spane_otel.cli.options import add_service_options, require_loopback
 from spane_otel.cli.storage import Storage, open_storage
+from spane_otel.counters import MetricSource
 from spane_otel.settings import Settings
 from spane_otel.stores.opening import open_store
+from spane_otel.upkeep.sweeper import INTERVAL_SECONDS, Sweeper
 
 Work = Callable[[str, str], Coroutine[Any, Any, int]]
 """What goes on while the service runs, given the URLs of its UI and of its OTLP port; returns an exit code."""
@@ -50,15 +52,23 @@ def serve_with(settings: Settings, work: Work) -> int:
 async def _serve(settings: Settings, storage: Storage, work: Work) -> int:
     from spane_otel.server.service import Service  # noqa: PLC0415 - Starlette and uvicorn load when needed
 
-    async with open_store(storage.url, schema=settings.schema) as store:
+    async with open_store(storage.url, schema=settings.schema, redis_url=storage.redis_url, settings=settings) as store:
         await store.ping()
-        service = Service(store, host=settings.host, port=settings.port, otlp_http_port=settings.otlp_http_port)
-        addresses = await service.start()
-        try:
-            print(f"ready ui={addresses.ui} otlp={addresses.otlp}", flush=True)
-            return await _until_signalled(work(addresses.ui, addresses.otlp))
-        finally:
-            await service.stop()
+        sources = (store,) if isinstance(store, MetricSource) else ()
+        service = Service(
+            store,
+            host=settings.host,
+            port=settings.port,
+            otlp_http_port=settings.otlp_http_port,
+            metric_sources=sources,
+        )
+        async with Sweeper(store, INTERVAL_SECONDS if settings.sweep_seconds is None else settings.sweep_seconds):
+            addresses = await service.start()
+            try:
+                print(f"ready ui={addresses.ui} otlp={addresses.otlp}", flush=True)
+                return await _until_signalled(work(addresses.ui, addresses.otlp))
+            finally:
+                await service.stop()
 
 
 async def _until_signalled(work: Coroutine[Any, Any, int]) -> int:

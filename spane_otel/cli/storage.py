@@ -25,6 +25,8 @@ class Storage(Struct, frozen=True):
     """What `open_store` takes."""
     place: str
     """What to tell people: no password, and the folder where there is one."""
+    redis_url: str | None = None
+    """The Redis through which it is read, if it is."""
 
 
 @contextmanager
@@ -45,10 +47,10 @@ def open_storage(settings: Settings) -> Iterator[Storage]:
 
             asyncio.run(migrate(server.url, settings.schema))
             place = f"the embedded PostgreSQL in {server.data_dir} (look inside: psql '{server.url}')"
-            yield _announce(Storage(kind, server.url, place))
+            yield _announce(Storage(kind, server.url, place, settings.redis_url))
     elif kind == "postgres":
         url = database_url(settings)
-        yield _announce(Storage(kind, url, f"{mask_url(url)}, schema {settings.schema}"))
+        yield _announce(Storage(kind, url, f"{mask_url(url)}, schema {settings.schema}", settings.redis_url))
     else:
         yield _announce(Storage(kind, "memory:", "the memory of this process, until it ends"))
 
@@ -100,4 +102,6 @@ def database_url(settings: Settings) -> str:
 
 def _announce(storage: Storage) -> Storage:
     print(f"spane-otel: telemetry goes to {storage.place}", file=sys.stderr)
+    if storage.redis_url is not None:
+        print(f"spane-otel: what is over is read through {mask_url(storage.redis_url)}", file=sys.stderr)
     return storage

@@ -1,9 +1,10 @@
 """What the parts of the service share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spane_otel.clock import Clock
-from spane_otel.counters import Counters
+from spane_otel.counters import Counters, MetricSource
 from spane_otel.server.changes import ChangeHub
 from spane_otel.server.intake import Intake
 from spane_otel.stores.protocols import Store
@@ -28,6 +29,8 @@ class ServerContext:
     changes: ChangeHub
     """Where live pages hear of changes."""
     intake: Intake
+    metric_sources: Sequence[MetricSource] = ()
+    """What else has figures for `/metrics`."""
 
     @property
     def store_label(self) -> str:

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute
 
-from spane_otel.counters import Signal
+from spane_otel.counters import MetricSource, Sample, Signal
 from spane_otel.errors import SpaneError, StoreUnavailableError
 from spane_otel.records import StoreStats
 from spane_otel.server.context import ServerContext
@@ -24,6 +25,9 @@ STATS_AGE_NS: Final = 15_000_000_000
 """Store statistics are read at most this often, however often somebody scrapes."""
 
 METRICS_MEDIA_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_HISTOGRAM_PART: Final = re.compile(r"_(bucket|sum|count)$")
+_SPECIAL: Final = {"inf": "+Inf", "-inf": "-Inf", "nan": "NaN"}
+"""How the format spells what Python spells otherwise."""
 SIGNALS: Final[tuple[Signal, ...]] = ("spans", "logs")
 
 
@@ -59,6 +63,7 @@ class HealthEndpoints:
         """Answer with the counters in Prometheus' text format, version 0.0.4."""
         stats = await self._read_stats()
         lines = [*_build_lines(), *self._telemetry_lines(), *self._service_lines(), *_store_lines(stats)]
+        lines += source_lines(self._context.metric_sources)
         return Response("\n".join(lines) + "\n", media_type=METRICS_MEDIA_TYPE)
 
     async def _read_stats(self) -> StoreStats | None:
@@ -99,6 +104,24 @@ class HealthEndpoints:
         yield _sample("spane_stream_listeners", len(self._context.changes))
 
 
+def source_lines(sources: Iterable[MetricSource]) -> Iterator[str]:
+    """Yield the samples of other parts, those of one name together; a part that fails costs its own alone."""
+    families: dict[str, list[Sample]] = {}
+    for source in sources:
+        try:
+            samples = list(source.samples())
+        except Exception:  # noqa: BLE001 - whoever scrapes still wants all else
+            _log.exception("%s has no figures to show", type(source).__name__)
+            continue
+        for sample in samples:
+            name, kind, *_ = sample
+            families.setdefault(_HISTOGRAM_PART.sub("", name) if kind == "histogram" else name, []).append(sample)
+    for family, found in families.items():
+        yield from _head(family, found[0][1], found[0][2])
+        for name, _, _, labels, value in found:
+            yield _sample(name, value, **labels)
+
+
 def _build_lines() -> Iterator[str]:
     yield from _head("spane_build_info", "gauge", "The version that runs.")
     yield _sample("spane_build_info", 1, version=__version__)
@@ -122,14 +145,16 @@ def _store_lines(stats: StoreStats | None) -> Iterator[str]:
 
 
 def _head(name: str, kind: str, text: str) -> Iterator[str]:
-    yield f"# HELP {name} {text}"
+    yield f"# HELP {name} {_escape(text, quote=False)}"
     yield f"# TYPE {name} {kind}"
 
 
-def _sample(metric: str, count: int, **labels: str) -> str:
-    shown = ",".join(f'{key}="{_escape(value)}"' for key, value in labels.items())
-    return f"{metric}{{{shown}}} {count}" if shown else f"{metric} {count}"
+def _sample(metric: str, value: float, /, **labels: str) -> str:
+    shown = ",".join(f'{key}="{_escape(each)}"' for key, each in labels.items())
+    number = _SPECIAL.get(str(value), str(value))
+    return f"{metric}{{{shown}}} {number}" if shown else f"{metric} {number}"
 
 
-def _escape(value: str) -> str:
-    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+def _escape(value: str, *, quote: bool = True) -> str:
+    escaped = value.replace("\\", r"\\").replace("\n", r"\n")
+    return escaped.replace('"', r"\"") if quote else escaped

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Final
 
@@ -11,7 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from spane_otel.clock import Clock, SystemClock
-from spane_otel.counters import Counters
+from spane_otel.counters import Counters, MetricSource
 from spane_otel.errors import ConfigurationError
 from spane_otel.server.applications import otlp_application, ui_application
 from spane_otel.server.changes import ChangeHub
@@ -32,7 +32,7 @@ class Service:
     """Serves a store: UI and API on `port`, OTLP on `otlp_http_port`; port 0 picks a free one.
 
     The store is the caller's: opened before, closed after. Until there are tokens the service listens on loopback
-    only.
+    only. `/metrics` shows the figures of `metric_sources` too.
 
     Raises:
         ConfigurationError: `host` is not a loopback address.
@@ -48,6 +48,7 @@ class Service:
         otlp_http_port: int = 4318,
         counters: Counters | None = None,
         clock: Clock | None = None,
+        metric_sources: Sequence[MetricSource] = (),
     ) -> None:
         if host not in LOOPBACK_HOSTS:
             raise ConfigurationError(
@@ -59,6 +60,7 @@ class Service:
         self._ports: Final = {"port": port, "otlp_http_port": otlp_http_port}
         self._counters: Final = counters or Counters()
         self._clock: Final = clock or SystemClock()
+        self._metric_sources: Final = tuple(metric_sources)
         self._changes: ChangeHub | None = None
         self._servers: list[_Server] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -80,7 +82,9 @@ class Service:
             raise
         addresses = Addresses(*(_url(self._host, each) for each in sockets))
         self._changes = ChangeHub(self._store)
-        context = ServerContext(self._store, self._clock, self._counters, addresses, self._changes, Intake())
+        context = ServerContext(
+            self._store, self._clock, self._counters, addresses, self._changes, Intake(), self._metric_sources
+        )
         for app, each in zip((ui_application(context), otlp_application(context)), sockets, strict=True):
             server = _Server(app)
             self._servers.append(server)

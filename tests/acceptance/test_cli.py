@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from spane_otel.cli.options import _SIZES
 from spane_otel.settings import Settings, variable_of
 from tests.servers import public_folder
 from tests.service_process import ServiceProcess
@@ -23,7 +24,11 @@ NOWHERE = "postgresql://reader:secret@127.0.0.1:1/nowhere"
 
 def bare_environ() -> dict[str, str]:
     """Return this process's environment without what the command reads."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("SPANE_", "DATABASE_", "OTEL_"))}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("SPANE_", "DATABASE_", "REDIS_", "OTEL_"))
+    }
 
 
 def run(
@@ -85,6 +90,10 @@ def test_the_first_line_of_output_is_the_ready_line_alone() -> None:
         (["serve", "--store", "sqlite"], {}, "choose from 'memory', 'embedded', 'postgres'"),
         (["serve"], {"SPANE_STORE": "postgre"}, "did you mean postgres?"),
         (["serve"], {"SPANE_PORT": "high"}, "SPANE_PORT must be a whole number"),
+        (["serve"], {"SPANE_SWEEP_SECONDS": "often"}, "SPANE_SWEEP_SECONDS must be a number"),
+        (["serve"], {"SPANE_SWEEP_SECONDS": "0"}, "--sweep-seconds (SPANE_SWEEP_SECONDS) must be above 0"),
+        (["serve", "--statement-seconds", "nan"], {}, "--statement-seconds (SPANE_STATEMENT_SECONDS) must be above 0"),
+        (["serve", "--pool-size", "-1"], {}, "--pool-size (SPANE_POOL_SIZE) must be above 0"),
         (["serve"], {"SPANE_PROT": "1"}, "unknown setting SPANE_PROT: did you mean SPANE_PORT?"),
         (["serve", "--store", "memory", "--host", "0.0.0.0"], {}, "--host (SPANE_HOST): '0.0.0.0' is refused"),
         (["demo", "--store", "memory", "--host", "::"], {}, "--host (SPANE_HOST): '::' is refused"),
@@ -138,7 +147,11 @@ def test_a_port_in_use_is_one_line_that_names_the_option(tmp_path: Path) -> None
 @pytest.mark.parametrize("command", ["serve", "demo"])
 def test_every_option_of_the_service_names_its_variable_in_the_help(command: str) -> None:
     text = " ".join(run(command, "--help").stdout.split())
-    for field in ("store", "data_dir", "host", "port", "otlp_http_port", "otlp_grpc_port", "workers"):
+    named = {variable_of(field) for field in Settings.__struct_fields__}
+    for option in re.findall(r" (--[a-z-]+) [A-Z{]", text):
+        assert f"[{variable_of(option[2:].replace('-', '_'))}]" in text
+        assert variable_of(option[2:].replace("-", "_")) in named
+    for field in ("store", "data_dir", "host", "port", "otlp_http_port", "otlp_grpc_port", "workers", *_SIZES):
         assert field in Settings.__struct_fields__
         assert f"--{field.replace('_', '-')} " in text
         assert f"[{variable_of(field)}]" in text

@@ -32,6 +32,17 @@ def test_every_field_is_read_from_its_variable() -> None:
         "max_bytes": ("1000000000000", 10**12),
         "accept_past": ("30d", "30d"),
         "spool_dir": ("/spool", "/spool"),
+        "pool_size": ("8", 8),
+        "pool_idle_seconds": ("60", 60.0),
+        "pool_connect_seconds": ("2.5", 2.5),
+        "statement_seconds": ("30", 30.0),
+        "cache_ttl_seconds": ("600", 600.0),
+        "sweep_seconds": ("0.5", 0.5),
+        "memory_max_executions": ("50", 50),
+        "memory_max_logs_per_execution": ("200", 200),
+        "memory_max_spans_per_execution": ("100", 100),
+        "memory_finished_ttl_seconds": ("60", 60.0),
+        "memory_cleanup_interval_seconds": ("1.5", 1.5),
     }
     assert set(given) == set(Settings.__struct_fields__)
     settings, complaints = Settings.from_env({variable_of(field): raw for field, (raw, _) in given.items()})
@@ -48,10 +59,16 @@ def test_other_variables_are_nobodys_business() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "variable"), [("x1", "SPANE_PORT"), ("4.5", "SPANE_WORKERS"), ("-", "SPANE_MAX_BYTES")]
+    ("raw", "variable", "wanted"),
+    [
+        ("x1", "SPANE_PORT", "a whole number"),
+        ("4.5", "SPANE_WORKERS", "a whole number"),
+        ("-", "SPANE_MAX_BYTES", "a whole number"),
+        ("1m", "SPANE_SWEEP_SECONDS", "a number"),
+    ],
 )
-def test_a_value_that_cannot_be_read_names_the_variable_and_not_the_value(raw: str, variable: str) -> None:
-    with pytest.raises(ConfigurationError, match=f"{variable} must be a whole number") as refused:
+def test_a_value_that_cannot_be_read_names_the_variable_and_not_the_value(raw: str, variable: str, wanted: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{variable} must be {wanted}") as refused:
         Settings.from_env({variable: raw})
     assert raw not in str(refused.value)
     assert refused.value.__suppress_context__

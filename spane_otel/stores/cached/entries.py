@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from msgspec import Struct
 from redis.asyncio import Redis
 
+from spane_otel.counters import Sample
 from spane_otel.stores.cached.clients import Clients
 from spane_otel.stores.cached.scripts import (
     EPOCH_MILLISECONDS,
@@ -149,8 +150,8 @@ class Entries:
     def count(self, *, hit: bool) -> None:
         self.counts["hit" if hit else "miss"] += 1
 
-    def samples(self) -> Iterator[tuple[str, str, str, dict[str, str], float]]:
-        """Yield figures for Prometheus: name, kind, help, labels, value."""
+    def samples(self) -> Iterator[Sample]:
+        """Yield what the cache has to say on `/metrics`."""
         name = "spane_cache_requests_total"
         text = "What the Redis cache answered: hit, miss, skipped (left alone after a failure), failed."
         for result, count in self.counts.items():

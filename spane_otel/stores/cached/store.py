@@ -8,6 +8,7 @@ from typing import Any, Final, Self, TypeVar
 
 from spane_otel.archives import ExecutionArchive
 from spane_otel.clock import SECOND, Clock, SystemClock
+from spane_otel.counters import Sample
 from spane_otel.errors import ConfigurationError
 from spane_otel.ids import new_execution_id
 from spane_otel.records import Batch, Execution, ExecutionStatus, WriteResult
@@ -98,8 +99,8 @@ class CachedStore:
         await self._entries.aclose()
         await self.inner.aclose()
 
-    def samples(self) -> Iterator[tuple[str, str, str, dict[str, str], float]]:
-        """Yield figures for Prometheus: name, kind, help, labels, value."""
+    def samples(self) -> Iterator[Sample]:
+        """Yield what the cache has to say on `/metrics`."""
         return self._entries.samples()
 
     # --- readers ---

@@ -1,15 +1,18 @@
 """Life, readiness, and figures in Prometheus' text format."""
 
+import math
 import re
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from spane_otel.clock import ManualClock
+from spane_otel.counters import Sample
 from spane_otel.errors import StoreUnavailableError
 from spane_otel.server import health
 from spane_otel.server.context import ServerContext
-from spane_otel.server.health import _sample
+from spane_otel.server.health import _sample, source_lines
 from spane_otel.version import __version__
 from tests.rows import batch, span
 from tests.unit.server.conftest import FailingStore
@@ -71,6 +74,51 @@ async def test_the_counters_are_shown_and_add_up(
     assert figures["spane_otlp_body_bytes_in_flight"] == 0
     assert figures["spane_store_up"] == 1
     assert figures["spane_store_spans"] == 1
+
+
+class Figures:
+    """A part with figures of its own, or one that fails to tell them."""
+
+    def __init__(self, *samples: Sample, error: Exception | None = None) -> None:
+        self._samples = samples
+        self._error = error
+
+    def samples(self) -> Iterator[Sample]:
+        yield from self._samples
+        if self._error is not None:
+            raise self._error
+
+
+def test_figures_of_other_parts_stand_together_by_name() -> None:
+    sources = (
+        Figures(("spane_a_total", "counter", "As.", {"x": "1"}, 1), ("spane_b", "gauge", "Bs.", {}, 0.5)),
+        Figures(("spane_a_total", "counter", "As.", {"x": 'say "2"'}, 2), error=RuntimeError("no more")),
+        Figures(("spane_a_total", "counter", "As.", {"x": "3"}, 3)),
+    )
+    assert list(source_lines(sources)) == [
+        "# HELP spane_a_total As.",
+        "# TYPE spane_a_total counter",
+        'spane_a_total{x="1"} 1',
+        'spane_a_total{x="3"} 3',
+        "# HELP spane_b Bs.",
+        "# TYPE spane_b gauge",
+        "spane_b 0.5",
+    ]
+
+
+def test_the_parts_of_a_histogram_are_one_metric() -> None:
+    source = Figures(
+        ("spane_s_bucket", "histogram", "Time\n.", {"le": "+Inf"}, 2),
+        ("spane_s_sum", "histogram", "Time\n.", {}, math.inf),
+        ("spane_s_count", "histogram", "Time\n.", {}, 2),
+    )
+    assert list(source_lines([source])) == [
+        r"# HELP spane_s Time\n.",
+        "# TYPE spane_s histogram",
+        'spane_s_bucket{le="+Inf"} 2',
+        "spane_s_sum +Inf",
+        "spane_s_count 2",
+    ]
 
 
 async def test_every_line_is_in_the_text_format_and_every_metric_is_described(api: httpx.AsyncClient) -> None:
