@@ -79,8 +79,17 @@ SELECT coalesce(sum(count), 0)::bigint AS count FROM spane.execution_counts
 SELECT spane.add_execution_counts(:workflow_ids::text[], :deltas::bigint[]);
 
 -- name: list_known_executions
--- Lists which of some executions there are.
-SELECT execution_id FROM spane.executions WHERE execution_id = ANY (:execution_ids::text[]);
+-- Lists which of some executions there are, and how many nodes the versions have that they ran.
+SELECT e.execution_id, CASE WHEN e.origin = 'api' THEN e.nodes_total ELSE version.node_count END AS nodes_total
+  FROM spane.executions AS e
+  LEFT JOIN spane.workflow_versions AS version
+    ON version.workflow_id = e.workflow_id AND version.version = e.workflow_version
+ WHERE e.execution_id = ANY (:execution_ids::text[]);
+
+-- name: list_done_nodes
+-- Lists the nodes of some executions that have a final result.
+SELECT DISTINCT execution_id, node_id FROM spane.node_results
+ WHERE execution_id = ANY (:execution_ids::text[]) AND is_final;
 
 -- name: list_children
 -- Lists executions whose parent is one of some.
@@ -188,11 +197,17 @@ DELETE FROM spane.execution_payloads AS p
                     WHERE d.execution_id = p.execution_id AND p.payload_id = job_data_payload);
 
 -- name: set_execution_timeout
--- Sets when an execution is failed if it is not finished, and announces it; writes nothing where that is set already.
+-- Sets when an execution is failed, with audit (where a caller owns it) and announcement; nothing where that is set.
 WITH changed AS (
-    UPDATE spane.executions SET timeout_ns = :timeout_ns
+    UPDATE spane.executions
+       SET timeout_ns = :timeout_ns,
+           audit_seq = audit_seq + (origin = 'api')::integer,
+           changed_ns = CASE WHEN origin = 'api' THEN :now_ns ELSE changed_ns END
      WHERE execution_id = :execution_id AND timeout_ns IS DISTINCT FROM :timeout_ns
-    RETURNING execution_id
+    RETURNING execution_id, audit_seq AS seq, origin
+), audited AS (
+    INSERT INTO spane.state_change_audit (execution_id, seq, changed_ns, change, actor)
+    SELECT execution_id, seq, :now_ns, 'timeout', :actor FROM changed WHERE origin = 'api'
 )
 INSERT INTO spane.changes (kind, execution_id) SELECT 'execution', execution_id FROM changed;
 
@@ -200,7 +215,7 @@ INSERT INTO spane.changes (kind, execution_id) SELECT 'execution', execution_id 
 -- Locks executions whose time is up, the longest overdue first, leaving out what others work on at this moment.
 SELECT execution_id, status, origin FROM spane.executions
  WHERE timeout_ns <= :now_ns AND status IN ('running', 'paused')
- ORDER BY timeout_ns
+ ORDER BY timeout_ns, execution_id
  LIMIT :limit
    FOR NO KEY UPDATE SKIP LOCKED;
 
@@ -220,7 +235,7 @@ WITH given AS (
     INSERT INTO spane.state_change_audit (execution_id, seq, changed_ns, change, old_value, new_value, actor, detail)
     SELECT execution_id, seq - 1, :now_ns, 'adopted', old_status, old_status, :actor, NULL FROM changed WHERE is_adopted
     UNION ALL
-    SELECT execution_id, seq, :now_ns, 'timeout', old_status, 'failed', :actor, 'timeout' FROM changed
+    SELECT execution_id, seq, :now_ns, 'status', old_status, 'failed', :actor, 'timeout' FROM changed
 )
 INSERT INTO spane.changes (kind, execution_id) SELECT 'execution', execution_id FROM changed;
 

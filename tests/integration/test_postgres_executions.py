@@ -263,8 +263,11 @@ async def test_sweepers_at_the_same_time_fail_each_execution_once(
     held = await store.get_execution("e1")
     assert held is not None
     assert (held.status, held.error, held.ended_ns) == ("failed", "timeout", clock.now_ns())
-    assert await read_audit(connection, "e3") == [("timeout", "running", "failed", "timeout", "tester")]
-    assert (await read_audit(connection, "e1"))[-1] == ("timeout", "paused", "failed", "timeout", "tester")
+    assert await read_audit(connection, "e3") == [
+        ("timeout", None, None, None, "tester"),
+        ("status", "running", "failed", "timeout", "tester"),
+    ]
+    assert (await read_audit(connection, "e1"))[-1] == ("status", "paused", "failed", "timeout", "tester")
 
 
 async def test_a_sweeper_does_not_wait_for_an_execution_that_is_being_changed(
@@ -292,7 +295,7 @@ async def test_an_execution_of_spans_that_timed_out_stays_failed(
     held = await store.get_execution("e")
     assert held is not None
     assert (held.origin, held.status, held.error) == ("api", "failed", "timeout")
-    assert [row[0] for row in await read_audit(connection, "e")] == ["adopted", "timeout"]
+    assert [row[0] for row in await read_audit(connection, "e")] == ["adopted", "status"]
 
 
 async def test_a_family_whose_root_no_row_names_is_followed_up(connection: Any, store: PostgresExecutionStore) -> None:

@@ -19,12 +19,19 @@ class Timeouts(Part):
             raise InvalidValueError("a time-out is integer nanoseconds since 1970", reason="timeout")
         if not is_storable(execution_id):
             raise UnknownExecutionError(execution_id)
+        now_ns = self._clock.now_ns()
 
         async def change(session: Session) -> None:
             async with session.transaction():
                 if await session.fetchrow("lock_execution", execution_id=execution_id) is None:
                     raise UnknownExecutionError(execution_id)
-                await session.execute("set_execution_timeout", execution_id=execution_id, timeout_ns=at_ns)
+                await session.execute(
+                    "set_execution_timeout",
+                    execution_id=execution_id,
+                    timeout_ns=at_ns,
+                    now_ns=now_ns,
+                    actor=self._actor,
+                )
 
         await self._database.run("write", change)
 
