@@ -1,8 +1,9 @@
 """Runs the code blocks of a document, and compares what they come to with what it says.
 
-A fence's first line is a language and marks: `python` runs everywhere, `python memory` and `python postgres` for that
-store alone, `sh postgres` in a shell beside it, `sh not run` nowhere. In Python a line that ends in `# → value` says
-what its expression, or the name it assigns to, is equal to; `# raises Name` says what it raises.
+A fence's first line is a language and a mark: `python` runs everywhere, `python memory` and `python postgres` for that
+store alone, `python redis` where there is one beside it, `sh postgres` in a shell, `sh not run` nowhere. In Python a
+line that ends in `# → value` says what its expression, or the name it assigns to, is equal to; `# raises Name` says
+what it raises.
 """
 
 import ast
@@ -19,7 +20,7 @@ from msgspec import Struct
 
 _FENCE: Final = re.compile(r"^( *)```(\w+)(.*?)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 _NOTE: Final = re.compile(r"#\s*(→|raises)\s+(.+)")
-_MARKS: Final = {"python": ("", "memory", "postgres"), "sh": ("postgres", "not run")}
+_MARKS: Final = {"python": ("", "memory", "postgres", "redis"), "sh": ("postgres", "not run")}
 
 
 class Block(Struct, frozen=True):
@@ -30,8 +31,8 @@ class Block(Struct, frozen=True):
     source: str
     line: int
 
-    def runs_for(self, store: str) -> bool:
-        return self.mark in ("", store)
+    def runs_with(self, *marks: str) -> bool:
+        return self.mark in ("", *marks)
 
     @property
     def notes(self) -> dict[int, re.Match[str]]:
