@@ -166,7 +166,8 @@ def _circle(parents: dict[str, tuple[str, ...]], left: Collection[str]) -> list[
         walked.append(node_id)
         node_id = next(each for each in parents[node_id] if each in left)
     circle = walked[place[node_id] :][::-1]
-    first = circle.index(min(circle, key=list(left).index))
+    order = {node_id: index for index, node_id in enumerate(parents)}
+    first = circle.index(min(circle, key=order.__getitem__))
     return [*circle[first:], *circle[:first], circle[first]]
 
 
