@@ -7,6 +7,7 @@ from types import FunctionType, ModuleType
 from typing import Any, Final
 
 import asyncpg
+import redis.asyncio
 
 from spane_otel.clock import SECOND, ManualClock, SystemClock
 from spane_otel.stores.memory import InMemoryExecutionStore
@@ -110,6 +111,33 @@ class PostgresSubject(Subject):
             await connection.close()
 
 
+class CachedSubject(PostgresSubject):
+    """PostgreSQL behind Redis, which keeps what is over from the moment it is over."""
+
+    def __init__(self, postgres_url: str, redis_url: str) -> None:
+        self._redis_url = redis_url
+        self.cached: Any = self._open(postgres_url)
+        super().__init__(self.cached, postgres_url)
+
+    def _open(self, postgres_url: str) -> Any:
+        from spane_otel.stores.cached.store import CachedStore
+        from spane_otel.stores.postgres import PostgresExecutionStore
+
+        inner = PostgresExecutionStore(postgres_url)
+        return CachedStore(inner, self._redis_url, identify=inner.identify, settle_seconds=0)
+
+    @asynccontextmanager
+    async def open_others(self, count: int) -> AsyncIterator[list[Store]]:
+        async with AsyncExitStack() as stack:
+            yield [await stack.enter_async_context(self._open(self._url)) for _ in range(count)]
+
+    async def find(self, mark: str) -> list[str]:
+        found = await super().find(mark)
+        async with redis.asyncio.from_url(self._redis_url) as client:
+            found += [key.decode() async for key in client.scan_iter(match=f"*{mark}*")]
+        return found + find_text(self.cached._run_here, mark)
+
+
 def find_text(kept: object, mark: str) -> list[str]:
     """Return the paths, over members and items, from an object to each text inside it that holds `mark`."""
     found: list[str] = []
@@ -160,6 +188,13 @@ async def open_postgres(postgres_url: str, _redis_url: str) -> AsyncIterator[Sub
         yield PostgresSubject(store, postgres_url)
 
 
+@asynccontextmanager
+async def open_cached(postgres_url: str, redis_url: str) -> AsyncIterator[Subject]:
+    subject = CachedSubject(postgres_url, redis_url)
+    async with subject.cached:
+        yield subject
+
+
 def make_faulty(opened: Opener) -> Opener:
     """Return an opener whose store executes every other mutator and then fails, before a caller who tries again."""
 
@@ -180,5 +215,6 @@ SUBJECTS: Final[dict[str, Opener]] = {
     "memory-faulty": make_faulty(open_memory),
     "postgres": open_postgres,
     "postgres-faulty": make_faulty(open_postgres),
+    "postgres-cached": open_cached,
 }
 """By name; one that begins with `postgres` is given an empty database, one with `cached` an empty Redis too."""

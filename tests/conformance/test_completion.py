@@ -88,7 +88,7 @@ async def test_a_node_that_failed_for_good_fails_the_execution_once_all_have_end
     assert await store.complete_node("e", "a", OK) == "running"
     assert await store.complete_node("e", "c", OK, execution_result="none") == "failed"
     execution = await load_execution(store, "e")
-    assert (execution.status, execution.error) == ("failed", "no stock")
+    assert (execution.status, execution.error, execution.result) == ("failed", "no stock", None)
     assert execution.ended_ns is not None
 
 
