@@ -31,8 +31,11 @@ check: $(VENV)/.dev ## check format, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev ## measure what README says about speed
+bench: $(VENV)/.dev ## measure what README says about speed (minutes)
 	$(BIN)/python benchmarks/ingest.py $(ARGS)
+	$(BIN)/python benchmarks/state.py $(ARGS)
+	$(BIN)/python benchmarks/lists.py
+	$(BIN)/python benchmarks/engine.py $(ARGS)
 
 format: $(VENV)/.dev ## format the code, and mend what the linter can mend
 	$(BIN)/ruff check --fix .
