@@ -2,7 +2,6 @@
 
 import heapq
 from collections.abc import Iterator
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -10,7 +9,7 @@ from spane_otel.archives import ExecutionArchive, TelemetryArchive
 from spane_otel.ids import span_id_to_bytes
 from spane_otel.jsontext import encode_payload
 from spane_otel.records import Batch, LogRow, SpanRow, WriteResult
-from spane_otel.stores.admission import Window, check_execution_id, check_limit
+from spane_otel.stores.admission import check_execution_id, check_limit
 from spane_otel.stores.cursors import decode_cursor, encode_cursor
 from spane_otel.stores.memory.held.executions import HeldExecution
 from spane_otel.stores.memory.held.journal import (
@@ -22,9 +21,8 @@ from spane_otel.stores.memory.held.journal import (
 )
 from spane_otel.stores.memory.logs import execution_logs
 from spane_otel.stores.memory.part import Part
+from spane_otel.stores.memory.settling import ANY_TIME
 from spane_otel.stores.memory.writing import admit, store_rows
-
-ANY_TIME: Final = Window(-(2**63), 2**63 - 1)
 
 Key = tuple[bytes, int, int, bytes]
 """Trace key, 0 for a span and 1 for a log, start or time, id: the order in which rows are handed on."""
@@ -35,7 +33,7 @@ class Archives(Part):
 
     async def read_execution(self, execution_id: str) -> ExecutionArchive | None:
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             executions = self._state.executions
             held = executions.held.get(execution_id)
             if held is None:
@@ -61,7 +59,7 @@ class Archives(Part):
         check_execution_id(held.execution_id)
         journal = _journal(archive)
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             executions = self._state.executions
             if held.execution_id in executions.held:
                 executions.remove(held.execution_id)
@@ -74,6 +72,7 @@ class Archives(Part):
             if journal.nodes_total is None:
                 journal.nodes_total = archive.nodes_total
             self._announce(held.execution_id, now_ns)
+            self._room.tidy(self._state, now_ns)
 
     async def read_telemetry(
         self, execution_id: str | None = None, *, limit: int = 1_000, cursor: str | None = None
@@ -81,7 +80,7 @@ class Archives(Part):
         check_limit(limit)
         after: Key | None = None if cursor is None else decode_cursor(cursor, bytes, int, int, bytes)
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             rows = self._all_rows(after, limit) if execution_id is None else self._own_rows(execution_id, now_ns)
             found: list[tuple[Key, SpanRow | LogRow]] = []
             for key, row in rows:
@@ -128,8 +127,10 @@ class Archives(Part):
     async def write_telemetry(self, batch: Batch) -> WriteResult:
         admitted = admit(batch, ANY_TIME)
         now_ns = self._clock.now_ns()
-        with self._lock:
-            return store_rows(self._state, self._room, batch, admitted, now_ns)
+        with self._settled:
+            result = store_rows(self._state, self._room, batch, admitted, now_ns)
+            self._room.tidy(self._state, now_ns)
+            return result
 
 
 def _ordered(rows: list[SpanRow | LogRow]) -> Iterator[tuple[Key, SpanRow | LogRow]]:

@@ -28,10 +28,11 @@ class Creation(Part):
         if lease is not None:
             check_lease(lease)
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             held = self._state.executions.held.get(new.execution_id)
             if held is None or held.origin == "spans":
                 self._create(new, held, lease, now_ns)
+                self._room.tidy(self._state, now_ns)
             elif self._state.executions.journals[new.execution_id].content_hash != new.content_hash():
                 raise ExecutionExistsError(new.execution_id)
         return new.execution_id

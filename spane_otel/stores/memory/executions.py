@@ -27,7 +27,7 @@ class Executions(Part):
 
     async def get_execution(self, execution_id: str) -> Execution | None:
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             held = self._state.executions.held.get(execution_id)
             return None if held is None else self._state.execution(held, now_ns)
 
@@ -47,7 +47,7 @@ class Executions(Part):
         check_offset(offset)
         before = None if cursor is None else decode_cursor(cursor, int, str)
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             matching = (
                 held
                 for held in self._state.executions.held.values()
@@ -65,14 +65,14 @@ class Executions(Part):
         return held.status if self._state.abandoned_since_ns(held, now_ns) is None else "abandoned"
 
     async def get_execution_count(self, workflow_id: str | None = None) -> int:
-        with self._lock:
+        with self._settled:
             held = self._state.executions.held
             if workflow_id is None:
                 return len(held)
             return sum(each.workflow_id == workflow_id for each in held.values())
 
     async def count_telemetry(self, execution_ids: Sequence[str]) -> dict[str, Counts]:
-        with self._lock:
+        with self._settled:
             known = [each for each in execution_ids if each in self._state.executions.held]
             return {each: self._count(each) for each in known}
 
@@ -105,7 +105,7 @@ class Executions(Part):
         error = None if error is None else clean_text(error)
         text = None if result is UNSET else encode_payload(result)
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             held, journal = self._load(execution_id)
             if operation is not None and operation in journal.operations:
                 return True
@@ -121,7 +121,7 @@ class Executions(Part):
             raise InvalidValueError("metadata must be a mapping", reason="metadata")
         given = json.loads(encode_payload(dict(metadata)))
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             held, journal = self._load(execution_id)
             merged = encode_payload({**json.loads(journal.metadata), **given})
             if merged == journal.metadata:
@@ -133,7 +133,7 @@ class Executions(Part):
 
     async def delete_execution(self, execution_id: str) -> bool:
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             if execution_id not in self._state.executions.held:
                 return False
             self._state.delete_execution(execution_id, now_ns)
@@ -142,7 +142,7 @@ class Executions(Part):
     async def list_audit(self, execution_id: str, *, limit: int = 100, cursor: str | None = None) -> Page[AuditEntry]:
         check_limit(limit)
         (after,) = (0,) if cursor is None else decode_cursor(cursor, int)
-        with self._lock:
+        with self._settled:
             journal = self._state.executions.journals.get(execution_id)
             found = [] if journal is None else journal.audit[max(after, 0) : max(after, 0) + limit + 1]
         return Page(found[:limit], encode_cursor(found[limit - 1].seq) if len(found) > limit else None)

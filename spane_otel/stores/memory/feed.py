@@ -9,7 +9,7 @@ class Feed(Part):
 
     async def poll_changes(self, cursor: str | None = None) -> tuple[str, list[Change]]:
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             state = self._state
             following = state.changes.cursor(now_ns)
             if cursor is None:

@@ -19,7 +19,7 @@ class Leases(Part):
     async def acquire_lease(self, execution_id: str, lease: Lease) -> bool:
         check_lease(lease)
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             _, journal = self._load(execution_id)
             held = journal.lease
             if held is not None and held.holder != lease.holder and held.expires_ns > now_ns:
@@ -31,7 +31,7 @@ class Leases(Part):
         check_lease(lease)
         now_ns = self._clock.now_ns()
         renewed: list[str] = []
-        with self._lock:
+        with self._settled:
             for execution_id, journal in self._state.executions.journals.items():
                 if journal.lease is not None and journal.lease.is_held_by(lease.holder, now_ns):
                     journal.lease = lease_until(lease, now_ns)
@@ -39,7 +39,7 @@ class Leases(Part):
         return sorted(renewed)
 
     async def release_lease(self, execution_id: str, holder: str) -> None:
-        with self._lock:
+        with self._settled:
             held = self._state.executions.held.get(execution_id)
             journal = self._state.executions.journals.get(execution_id)
             if held is None or journal is None or journal.lease is None or journal.lease.holder != holder:
@@ -53,7 +53,7 @@ class Leases(Part):
         check_limit(limit)
         wanted = None if workflow_ids is None else frozenset(workflow_ids)
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             executions = self._state.executions
             free = (
                 held

@@ -32,7 +32,7 @@ class Logs(Part):
         check_limit(limit)
         wanted = LogFilter(least_severity=severity_of(level), node_id=node_id, text=text)
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             known = execution_id in self._state.executions.held
             rows = execution_logs(self._state, execution_id, now_ns) if known else ()
             return page_logs(self._state, rows, wanted, limit, cursor, now_ns)
@@ -53,7 +53,7 @@ class Logs(Part):
         span = None if span_id is None else span_id_from_hex(span_id)
         wanted = LogFilter(least_severity=severity_of(level), span_id=span, text=text, since=since, until=until)
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             traces = [] if span_id is not None and span is None else self._traces_with(trace_id)
             rows = (row for trace in traces for row in trace.logs.values())
             return page_logs(self._state, rows, wanted, limit, cursor, now_ns)

@@ -11,6 +11,7 @@ from spane_otel.stores.memory.held.executions import HeldExecution
 from spane_otel.stores.memory.held.journal import Journal
 from spane_otel.stores.memory.held.state import State
 from spane_otel.stores.memory.room import Room
+from spane_otel.stores.memory.settling import Settled
 from spane_otel.stores.transitions import FINAL_STATUSES
 
 
@@ -22,6 +23,9 @@ class Part:
 
     _clock: Clock
     _lock: threading.Lock
+    """For who looks at no row; all others enter `_settled`."""
+    _settled: Settled
+    """The same lock."""
     _state: State
     _room: Room
     _actor: str | None
@@ -29,6 +33,8 @@ class Part:
     _resource: ResourceRow
     """Of spans and logs that are written by hand."""
     _accept_past_days: float
+    _past_ns: int
+    """The same in nanoseconds."""
 
     def _load(self, execution_id: str) -> tuple[HeldExecution, Journal]:
         """Return an execution with its journal.

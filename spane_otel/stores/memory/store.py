@@ -7,7 +7,7 @@ from typing import Final, Self
 from spane_otel.clock import Clock, SystemClock
 from spane_otel.records import Batch, StoreStats, WriteResult
 from spane_otel.stores.added import added_resource
-from spane_otel.stores.admission import ACCEPT_PAST_DAYS, window_at
+from spane_otel.stores.admission import ACCEPT_PAST_DAYS, DAY, window_at
 from spane_otel.stores.memory.added import AddedTelemetry
 from spane_otel.stores.memory.archives import Archives
 from spane_otel.stores.memory.creation import Creation
@@ -19,7 +19,8 @@ from spane_otel.stores.memory.leases import Leases
 from spane_otel.stores.memory.logs import Logs
 from spane_otel.stores.memory.node_results import NodeResults
 from spane_otel.stores.memory.relatives import Relatives
-from spane_otel.stores.memory.room import Room
+from spane_otel.stores.memory.room import Limits, Room
+from spane_otel.stores.memory.settling import Settled
 from spane_otel.stores.memory.timeouts import Timeouts
 from spane_otel.stores.memory.traces import Traces
 from spane_otel.stores.memory.workflows import Workflows
@@ -64,6 +65,11 @@ class InMemoryExecutionStore(
         accept_past_days: float = ACCEPT_PAST_DAYS,
         max_spans: int = MAX_SPANS,
         max_logs: int = MAX_LOGS,
+        max_executions: int = 1_000,
+        max_spans_per_execution: int = 500,
+        max_logs_per_execution: int = 1_000,
+        finished_ttl_seconds: float = 3_600,
+        cleanup_seconds: float = 300,
         actor: str | None = None,
         service_name: str = "spane",
     ) -> None:
@@ -71,9 +77,21 @@ class InMemoryExecutionStore(
         self._accept_past_days = accept_past_days
         self._actor = actor
         self._resource = added_resource(service_name)
-        self._room = Room(max_spans, max_logs)
-        self._lock = threading.Lock()
+        self._past_ns = int(accept_past_days * DAY)
+        self._room = Room(
+            Limits(
+                max_spans=max_spans,
+                max_logs=max_logs,
+                max_executions=max_executions,
+                max_spans_per_execution=max_spans_per_execution,
+                max_logs_per_execution=max_logs_per_execution,
+                finished_ttl_seconds=finished_ttl_seconds,
+                cleanup_seconds=cleanup_seconds,
+            )
+        )
         self._state = State()
+        self._lock = threading.Lock()
+        self._settled = Settled(self._lock, self._state, self._resource)
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,7 +111,7 @@ class InMemoryExecutionStore(
         """Return: memory always answers."""
 
     async def stats(self) -> StoreStats:
-        with self._lock:
+        with self._settled:
             telemetry = self._state.telemetry
             return StoreStats(
                 executions=len(self._state.executions.held),
@@ -106,5 +124,7 @@ class InMemoryExecutionStore(
     async def write(self, batch: Batch) -> WriteResult:
         now_ns = self._clock.now_ns()
         admitted = admit(batch, window_at(now_ns, self._accept_past_days))
-        with self._lock:
-            return store_batch(self._state, self._room, batch, admitted, now_ns)
+        with self._settled:
+            result = store_batch(self._state, self._room, batch, admitted, now_ns)
+            self._room.tidy(self._state, now_ns)
+            return result

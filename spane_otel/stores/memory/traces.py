@@ -17,7 +17,7 @@ class Traces(Part):
 
     async def get_trace(self, execution_id: str, *, include_children: bool = False) -> Trace | None:
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             state = self._state
             if execution_id not in state.executions.held:
                 return None
@@ -36,7 +36,7 @@ class Traces(Part):
     async def get_trace_by_id(self, trace_id: str) -> Trace | None:
         key = trace_id_from_hex(trace_id)
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             held = None if key is None else self._state.telemetry.traces.get(key)
             if held is None or not held.spans:
                 return None
@@ -57,7 +57,7 @@ class Traces(Part):
         check_limit(limit)
         before = None if cursor is None else decode_cursor(cursor, int, bytes)
         now_ns = self._clock.now_ns()
-        with self._lock:
+        with self._settled:
             matching = (
                 root
                 for root in self._state.telemetry.roots()

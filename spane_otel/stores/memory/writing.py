@@ -69,7 +69,8 @@ def store_rows(state: State, room: Room, batch: Batch, admitted: Admitted, now_n
     """Store what was admitted of `batch` and nothing else; the caller holds the lock."""
     _make_room(state, room, admitted, now_ns)
     spans, logs = _keep(state, batch, admitted)
-    state.additions.find(spans, logs)
+    state.additions.take_spans(spans)
+    state.additions.take_logs(logs)
     return _conclude(state, admitted, (spans, logs), now_ns)
 
 
@@ -155,7 +156,7 @@ def _announce(state: State, spans: list[SpanRow], logs: list[LogRow], now_ns: in
         for execution_id in _owners(state, log.trace_key, log.execution_id):
             changes[Change("logs", execution_id, trace_id)] = None
     for change in changes:
-        state.changes.add(change, now_ns)
+        state.add_change(change, now_ns)
 
 
 def _owners(state: State, trace_key: bytes, stamped: str | None) -> list[str | None]:

@@ -91,7 +91,7 @@ class Reading:
             execution_ids=tuple(execution_ids),
             spans=min(len(trace.spans), TRACE_SPAN_LIMIT),
             errors=sum(row.status == STATUS_ERROR for row in rows),
-            truncated=truncated,
+            truncated=truncated or trace.trimmed > 0,
         )
 
     def _is_stale(self, row: SpanRow) -> bool:

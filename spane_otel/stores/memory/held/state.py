@@ -25,12 +25,8 @@ class State(Struct):
     processes: Processes = field(default_factory=Processes)
     changes: Changes = field(default_factory=Changes)
     additions: Additions = field(default_factory=Additions)
-    _seq: int = 0
-
-    def next_seq(self) -> int:
-        """Return what orders rows that are written one by one and start together."""
-        self._seq = (self._seq + 1) % 2**31
-        return self._seq
+    finished: dict[str, int] = field(default_factory=dict)
+    """When each finished execution was last heard of, the one of which nothing was heard for longest first."""
 
     def traces_of(self, execution_id: str) -> list[HeldTrace]:
         """Return what is held of an execution's traces, oldest first."""
@@ -83,9 +79,19 @@ class State(Struct):
         rows, _ = first_spans(self.traces_of(execution_id))
         return self.spans(self.select_rows(rows, [execution_id], now_ns), now_ns)
 
+    def add_change(self, change: Change, now_ns: int) -> None:
+        """Announce a change: its execution was heard of."""
+        self.changes.add(change, now_ns)
+        execution_id = change.execution_id
+        held = None if execution_id is None else self.executions.held.get(execution_id)
+        if held is not None:
+            self.finished.pop(held.execution_id, None)
+            if held.is_final:
+                self.finished[held.execution_id] = now_ns
+
     def add_execution_changes(self, execution_ids: Iterable[str], now_ns: int) -> None:
         for execution_id in execution_ids:
-            self.changes.add(Change("execution", execution_id), now_ns)
+            self.add_change(Change("execution", execution_id), now_ns)
 
     def delete_execution(self, execution_id: str, now_ns: int) -> None:
         """Delete an execution that is held, with its own traces and what others' traces hold of it."""
@@ -94,4 +100,5 @@ class State(Struct):
             self.telemetry.remove(trace_key, stamped_with)
         self.executions.remove(execution_id)
         self.additions.remove(execution_id)
+        self.finished.pop(execution_id, None)
         self.add_execution_changes([execution_id], now_ns)

@@ -33,6 +33,8 @@ class HeldTrace(Struct):
     """By (span_id, start_ns)."""
     logs: dict[tuple[bytes, int], LogRow] = field(default_factory=dict)
     """By (log_id, time_ns)."""
+    trimmed: int = 0
+    """How many of its spans had to go."""
 
     def keep_span(self, row: SpanRow) -> tuple[bool, bool]:
         """Keep `row` unless a version at least as great is held; return whether it is kept, and whether it is new."""
@@ -84,7 +86,7 @@ class Telemetry(Struct):
 
     def keep_span(self, row: SpanRow) -> bool:
         """Keep a span's version if it is the greatest; return whether anything changed."""
-        changed, is_new = self._trace(row.trace_id).keep_span(row)
+        changed, is_new = self.trace(row.trace_id).keep_span(row)
         self.span_count += is_new
         if changed:
             self._roots.pop(row.trace_id, None)
@@ -97,9 +99,29 @@ class Telemetry(Struct):
 
     def keep_log(self, row: LogRow) -> bool:
         """Keep a log record once; return whether it is new."""
-        is_new = self._trace(row.trace_key).keep_log(row)
+        is_new = self.trace(row.trace_key).keep_log(row)
         self.log_count += is_new
         return is_new
+
+    def trace(self, trace_key: bytes) -> HeldTrace:
+        """Return what is held under a key, nothing yet if it is the first time."""
+        held = self.traces.get(trace_key)
+        if held is None:
+            held = self.traces[trace_key] = HeldTrace(trace_key)
+        return held
+
+    def drop_span(self, key: tuple[bytes, int, int]) -> None:
+        """Let go of a span, by trace id, span id and start."""
+        trace = self.traces[key[0]]
+        del trace.spans[key[1:]]
+        trace.trimmed += 1
+        self.span_count -= 1
+        self._roots.pop(key[0], None)
+
+    def drop_log(self, key: tuple[bytes, bytes, int]) -> None:
+        """Let go of a log record, by trace key, log id and time."""
+        del self.traces[key[0]].logs[key[1:]]
+        self.log_count -= 1
 
     def roots(self) -> Iterator[SpanRow]:
         """Yield the root of every trace that has one."""
@@ -147,12 +169,6 @@ class Telemetry(Struct):
             total += sum(_ROW_BYTES + len(log.body) + len(log.attributes) for log in trace.logs.values())
         return total
 
-    def _trace(self, trace_key: bytes) -> HeldTrace:
-        held = self.traces.get(trace_key)
-        if held is None:
-            held = self.traces[trace_key] = HeldTrace(trace_key)
-        return held
-
 
 def span_order(row: SpanRow) -> tuple[int, int, int, bytes]:
     """Return what orders spans; the trace id only decides between traces."""
@@ -165,10 +181,14 @@ def log_order(row: LogRow) -> tuple[int, int, bytes, bytes]:
 
 
 def first_spans(traces: Iterable[HeldTrace]) -> tuple[list[SpanRow], bool]:
-    """Return the first TRACE_SPAN_LIMIT spans of `traces` in order, and whether there are more."""
-    rows = [row for trace in traces for row in trace.spans.values()]
+    """Return the first TRACE_SPAN_LIMIT spans of `traces` in order, and whether there are, or were, more."""
+    rows: list[SpanRow] = []
+    trimmed = 0
+    for trace in traces:
+        rows += trace.spans.values()
+        trimmed += trace.trimmed
     rows.sort(key=span_order)
-    return rows[:TRACE_SPAN_LIMIT], len(rows) > TRACE_SPAN_LIMIT
+    return rows[:TRACE_SPAN_LIMIT], trimmed > 0 or len(rows) > TRACE_SPAN_LIMIT
 
 
 def count_traces(
@@ -188,7 +208,7 @@ def count_traces(
             for row in sorted(trace.logs.values(), key=log_order)
             if not is_shared or row.execution_id == execution_id
         ]
-        truncated = truncated or max(len(own_spans), len(own_logs)) > TRACE_SPAN_LIMIT
+        truncated = truncated or trace.trimmed > 0 or max(len(own_spans), len(own_logs)) > TRACE_SPAN_LIMIT
         spans += own_spans[:TRACE_SPAN_LIMIT]
         logs += own_logs[:TRACE_SPAN_LIMIT]
     open_nodes = {row.node_id for row in spans if row.end_ns is None}
