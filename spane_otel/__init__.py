@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from spane_otel.telemetry import log as log
     from spane_otel.telemetry import node as node
     from spane_otel.telemetry import workflow as workflow
+    from spane_otel.transfer.copying import copy_store as copy_store
 
 _HOMES = {
     "ExecutionContext": "spane_otel.engine",
@@ -32,6 +33,7 @@ _HOMES = {
     "WorkflowEngine": "spane_otel.engine",
     "aflush": "spane_otel.telemetry",
     "configure": "spane_otel.telemetry",
+    "copy_store": "spane_otel.transfer.copying",
     "current_execution": "spane_otel.telemetry",
     "execution": "spane_otel.telemetry",
     "flush": "spane_otel.telemetry",

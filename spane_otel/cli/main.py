@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from spane_otel.cli import demo, migrate, serve
+from spane_otel.cli import demo, exporting, importing, migrate, serve
 from spane_otel.cli.environment import read_settings
 from spane_otel.cli.options import override
 from spane_otel.errors import ConfigurationError, SpaneError, StoreUnavailableError
@@ -16,7 +16,7 @@ from spane_otel.settings import Settings
 from spane_otel.version import __version__
 
 PROGRAM = "spane-otel"
-_COMMANDS = (serve, demo, migrate)
+_COMMANDS = (serve, demo, migrate, exporting, importing)
 _FAILURE = 1
 _MISUSE = 2
 

@@ -37,6 +37,24 @@ DATABASE_VARIABLES: Final = (
 
 def add_service_options(parser: argparse.ArgumentParser) -> None:
     """Add every option of the service to `parser`; each help text names the variable of the option."""
+    add_store_options(parser)
+    _add(parser, "host", f"address to listen on, of this machine only (default: {_DEFAULTS.host})", metavar="HOST")
+    _add(parser, "port", _port_help("UI and API", _DEFAULTS.port), metavar="PORT", type=int)
+    _add(parser, "otlp_http_port", _port_help("OTLP over HTTP", _DEFAULTS.otlp_http_port), metavar="PORT", type=int)
+    _add(
+        parser,
+        "otlp_grpc_port",
+        f"port of OTLP over gRPC (default: {_DEFAULTS.otlp_grpc_port}); no effect yet",
+        metavar="PORT",
+        type=int,
+    )
+    _add(parser, "workers", f"number of processes (default: {_DEFAULTS.workers}); no effect yet", metavar="N", type=int)
+    _add_database_options(parser)
+    _add_memory_options(parser)
+
+
+def add_store_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which store is meant."""
     parser.epilog = DATABASE_VARIABLES
     _add(
         parser,
@@ -51,19 +69,6 @@ def add_service_options(parser: argparse.ArgumentParser) -> None:
         "folder of the embedded database (default: /var/lib/spane-otel for root, else ~/.local/share/spane-otel)",
         metavar="DIR",
     )
-    _add(parser, "host", f"address to listen on, of this machine only (default: {_DEFAULTS.host})", metavar="HOST")
-    _add(parser, "port", _port_help("UI and API", _DEFAULTS.port), metavar="PORT", type=int)
-    _add(parser, "otlp_http_port", _port_help("OTLP over HTTP", _DEFAULTS.otlp_http_port), metavar="PORT", type=int)
-    _add(
-        parser,
-        "otlp_grpc_port",
-        f"port of OTLP over gRPC (default: {_DEFAULTS.otlp_grpc_port}); no effect yet",
-        metavar="PORT",
-        type=int,
-    )
-    _add(parser, "workers", f"number of processes (default: {_DEFAULTS.workers}); no effect yet", metavar="N", type=int)
-    _add_database_options(parser)
-    _add_memory_options(parser)
 
 
 def _add_database_options(parser: argparse.ArgumentParser) -> None:

@@ -55,6 +55,22 @@ def open_storage(settings: Settings) -> Iterator[Storage]:
         yield _announce(Storage(kind, "memory:", "the memory of this process, until it ends"))
 
 
+@contextmanager
+def open_kept_storage(settings: Settings) -> Iterator[Storage]:
+    """Do as `open_storage`, for a command that is nothing without what others have stored, or will read.
+
+    Raises:
+        ConfigurationError: it would be this process's memory, or can't be named.
+
+    """
+    if settings.store == "memory" or (settings.store is None and not settings.database_url and not is_installed()):
+        raise ConfigurationError(
+            "the memory of this process holds nothing: name a database in SPANE_DATABASE_URL, or give --store embedded"
+        )
+    with open_storage(settings) as storage:
+        yield storage
+
+
 def choose_store(settings: Settings) -> StoreKind:
     """Return the kind of store: the one asked for, else a named database, else embedded if installed, else memory.
 

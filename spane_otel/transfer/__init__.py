@@ -1,0 +1,1 @@
+"""What moves executions between stores and files."""
