@@ -1,22 +1,42 @@
 -- Spans and logs that are written by hand, many calls in one statement. The rows of their executions are locked against
 -- deletion, which takes all that is written with them. An execution's traces are those that it is linked to.
+--
+-- Plans are made once, often while a partition is empty, and must hold when it is large. So what is looked up stands in
+-- a LATERAL that OFFSET or LIMIT keeps from becoming a join of another kind, and an id is asked for as a range in the
+-- order of the key, which no other index has.
 
 -- name: find_added_parents
 -- Finds the spans that some texts stand for: one added to the execution, else one of its traces with that id.
-SELECT DISTINCT ON (given.n) given.n::integer, span.trace_id, span.span_id
+SELECT given.n::integer, parent.*
   FROM unnest(:execution_id::text[], :added_id::text[], :hashed_id::bigint[], :span_id::bigint[])
        WITH ORDINALITY AS given (execution_id, added_id, hashed_id, span_id, n)
-  JOIN spane.execution_traces AS link
-    ON link.execution_id = given.execution_id AND link.root_span_id = 0 AND link.root_start_ns = 0
-  JOIN spane.execution_spans AS span
-    ON span.trace_id = link.trace_id AND span.span_id = ANY (ARRAY[given.hashed_id, given.span_id])
- WHERE span.span_id = given.span_id OR (span.added_id = given.added_id AND span.execution_id = given.execution_id)
- ORDER BY given.n, span.span_id <> given.hashed_id, link.start_ns, link.trace_id, span.start_ns;
+ CROSS JOIN LATERAL (
+       SELECT span.trace_id, span.span_id
+         FROM spane.execution_traces AS link
+        CROSS JOIN LATERAL (
+              (SELECT true AS is_added, trace_id, span_id FROM spane.execution_spans AS held
+                WHERE held.trace_id = link.trace_id AND held.span_id BETWEEN given.hashed_id AND given.hashed_id
+                  AND held.added_id = given.added_id AND held.execution_id = given.execution_id
+                ORDER BY held.span_id, held.start_ns
+                LIMIT 1)
+              UNION ALL
+              (SELECT false, trace_id, span_id FROM spane.execution_spans AS held
+                WHERE held.trace_id = link.trace_id AND held.span_id BETWEEN given.span_id AND given.span_id
+                ORDER BY held.span_id, held.start_ns
+                LIMIT 1)) AS span
+        WHERE link.execution_id = given.execution_id AND link.root_span_id = 0 AND link.root_start_ns = 0
+        ORDER BY span.is_added DESC, link.start_ns, link.trace_id
+        LIMIT 1) AS parent;
 
 -- name: add_spans
 -- Stores spans that are not there yet, links their traces, and tells of each what became of it.
-WITH given AS MATERIALIZED (
-    SELECT *
+WITH known AS MATERIALIZED (
+    SELECT execution_id FROM spane.executions
+     WHERE execution_id = ANY (:execution_ids::text[])
+     ORDER BY execution_id
+       FOR KEY SHARE
+), given AS MATERIALIZED (
+    SELECT given.*, known.execution_id IS NOT NULL AS is_known, held.is_same
       FROM unnest(:execution_id::text[], :trace_id::uuid[], :span_id::bigint[], :start_ns::bigint[],
                   :has_start::boolean[], :is_named::boolean[], :end_ns::bigint[], :parent_id::bigint[],
                   :seq::integer[], :status::smallint[], :dropped_attributes_count::bigint[], :name::text[],
@@ -24,21 +44,18 @@ WITH given AS MATERIALIZED (
                   :added_hash::uuid[])
            AS given (execution_id, trace_id, span_id, start_ns, has_start, is_named, end_ns, parent_id, seq, status,
                      dropped_attributes_count, name, status_message, state, node_id, added_id, attributes, added_hash)
-), known AS MATERIALIZED (
-    SELECT execution_id FROM spane.executions
-     WHERE execution_id = ANY (:execution_ids::text[])
-     ORDER BY execution_id
-       FOR KEY SHARE
-), held AS MATERIALIZED (
-    SELECT given.execution_id, given.span_id,
-           bool_or(span.added_hash IS NOT DISTINCT FROM given.added_hash
-                   AND (span.start_ns = given.start_ns OR NOT given.has_start)) AS is_same
-      FROM given
-      JOIN spane.execution_traces AS link
-        ON link.execution_id = given.execution_id AND link.root_span_id = 0 AND link.root_start_ns = 0
-      JOIN spane.execution_spans AS span ON span.trace_id = link.trace_id AND span.span_id = given.span_id
-     WHERE given.is_named
-     GROUP BY given.execution_id, given.span_id
+      LEFT JOIN known ON known.execution_id = given.execution_id
+      LEFT JOIN LATERAL (
+           SELECT bool_or(span.added_hash IS NOT DISTINCT FROM given.added_hash
+                          AND (span.start_ns = given.start_ns OR NOT given.has_start)) AS is_same
+             FROM spane.execution_traces AS link
+            CROSS JOIN LATERAL (
+                  SELECT added_hash, start_ns FROM spane.execution_spans AS held
+                   WHERE held.trace_id = link.trace_id AND held.span_id BETWEEN given.span_id AND given.span_id
+                   ORDER BY held.span_id, held.start_ns
+                   LIMIT 1) AS span
+            WHERE link.execution_id = given.execution_id AND link.root_span_id = 0 AND link.root_start_ns = 0
+           OFFSET 0) AS held ON given.is_named
 ), inserted AS (
     INSERT INTO spane.execution_spans
         (trace_id, span_id, start_ns, end_ns, parent_id, resource_id, scope_id, flags, revision, seq, kind, status,
@@ -48,8 +65,7 @@ WITH given AS MATERIALIZED (
            dropped_attributes_count, 0, 0, name, :service::text, status_message, state,
            '', execution_id, node_id, added_id, attributes, added_hash
       FROM given
-     WHERE execution_id IN (SELECT execution_id FROM known)
-       AND (execution_id, span_id) NOT IN (SELECT execution_id, span_id FROM held)
+     WHERE is_known AND is_same IS NULL
         ON CONFLICT (trace_id, span_id, start_ns) DO NOTHING
     RETURNING execution_id, trace_id, span_id, start_ns
 ), starts AS MATERIALIZED (
@@ -57,11 +73,14 @@ WITH given AS MATERIALIZED (
 ), linked AS (
     INSERT INTO spane.execution_traces AS held
         (execution_id, trace_id, root_span_id, root_start_ns, start_ns, revision)
-    SELECT execution_id, trace_id, 0, 0, start_ns, 0
+    SELECT execution_id, trace_id, 0, 0, starts.start_ns, 0
       FROM starts
-     WHERE NOT EXISTS (SELECT FROM spane.execution_traces AS link
-                        WHERE link.execution_id = starts.execution_id AND link.trace_id = starts.trace_id
-                          AND link.root_span_id = 0 AND link.root_start_ns = 0 AND link.start_ns <= starts.start_ns)
+      LEFT JOIN LATERAL (
+           SELECT start_ns FROM spane.execution_traces AS link
+            WHERE link.execution_id = starts.execution_id AND link.trace_id = starts.trace_id
+              AND link.root_span_id = 0 AND link.root_start_ns = 0
+           OFFSET 0) AS link ON true
+     WHERE link.start_ns IS NULL OR starts.start_ns < link.start_ns
         ON CONFLICT (execution_id, trace_id, root_span_id, root_start_ns) DO UPDATE
        SET start_ns = excluded.start_ns
      WHERE excluded.start_ns < held.start_ns
@@ -69,11 +88,8 @@ WITH given AS MATERIALIZED (
     INSERT INTO spane.changes (kind, execution_id, trace_id)
     SELECT 'spans', execution_id, trace_id FROM starts
 )
-SELECT given.execution_id, given.span_id, known.execution_id IS NOT NULL AS is_known, held.is_same,
-       inserted.span_id IS NOT NULL AS is_inserted
+SELECT given.execution_id, given.span_id, given.is_known, given.is_same, inserted.span_id IS NOT NULL AS is_inserted
   FROM given
-  LEFT JOIN known ON known.execution_id = given.execution_id
-  LEFT JOIN held ON held.execution_id = given.execution_id AND held.span_id = given.span_id
   LEFT JOIN inserted ON inserted.execution_id = given.execution_id AND inserted.span_id = given.span_id;
 
 -- name: read_added_spans
@@ -81,31 +97,55 @@ SELECT given.execution_id, given.span_id, known.execution_id IS NOT NULL AS is_k
 SELECT given.n::integer, span.*
   FROM unnest(:execution_id::text[], :span_id::bigint[], :added_id::text[])
        WITH ORDINALITY AS given (execution_id, span_id, added_id, n)
-  JOIN spane.executions ON executions.execution_id = given.execution_id
+ CROSS JOIN LATERAL (
+       SELECT FROM spane.executions AS held WHERE held.execution_id = given.execution_id OFFSET 0) AS known
   LEFT JOIN LATERAL (
-       SELECT held.*
+       SELECT span.*
          FROM spane.execution_traces AS link
-         JOIN spane.execution_spans AS held ON held.trace_id = link.trace_id
+        CROSS JOIN LATERAL (
+              SELECT * FROM spane.execution_spans AS held
+               WHERE held.trace_id = link.trace_id AND held.span_id BETWEEN given.span_id AND given.span_id
+                 AND held.added_id = given.added_id AND held.execution_id = given.execution_id
+               ORDER BY held.span_id, held.start_ns
+               LIMIT 1) AS span
         WHERE link.execution_id = given.execution_id AND link.root_span_id = 0 AND link.root_start_ns = 0
-          AND held.span_id = given.span_id AND held.added_id = given.added_id
-          AND held.execution_id = given.execution_id
-        ORDER BY held.start_ns
+        ORDER BY span.start_ns
         LIMIT 1) AS span ON true;
 
 -- name: update_spans
--- Changes spans that are as the caller saw them, and tells which.
-WITH changed AS (
-    UPDATE spane.execution_spans AS held
-       SET end_ns = given.end_ns, status = given.status, status_message = given.status_message, state = given.state,
-           attributes = given.attributes, revision = given.revision
-      FROM unnest(:trace_id::uuid[], :span_id::bigint[], :start_ns::bigint[], :held_revision::integer[],
+-- Changes spans that are there with the revision before the one given, and tells which.
+WITH known AS MATERIALIZED (
+    SELECT execution_id FROM spane.executions
+     WHERE execution_id = ANY (:execution_ids::text[])
+     ORDER BY execution_id
+       FOR KEY SHARE
+), changed AS (
+    -- Never inserts: what is there stays there while its execution is locked. An UPDATE would join the whole table.
+    INSERT INTO spane.execution_spans AS held
+        (trace_id, span_id, start_ns, end_ns, parent_id, resource_id, scope_id, flags, revision, seq, kind, status,
+         dropped_attributes_count, dropped_events_count, dropped_links_count, name, service, status_message, state,
+         trace_state, execution_id, node_id, process_id, added_id, attributes, events, links, added_hash)
+    SELECT span.trace_id, span.span_id, span.start_ns, given.end_ns, parent_id, resource_id, scope_id, flags,
+           given.revision, seq, kind, given.status, dropped_attributes_count, dropped_events_count,
+           dropped_links_count, name, service, given.status_message, given.state, trace_state, given.execution_id,
+           node_id, process_id, added_id, given.attributes, events, links, added_hash
+      FROM unnest(:execution_id::text[], :trace_id::uuid[], :span_id::bigint[], :start_ns::bigint[],
                   :revision::integer[], :end_ns::bigint[], :status::smallint[], :status_message::text[],
                   :state::text[], :attributes::json[])
-           AS given (trace_id, span_id, start_ns, held_revision, revision, end_ns, status, status_message, state,
+           AS given (execution_id, trace_id, span_id, start_ns, revision, end_ns, status, status_message, state,
                      attributes)
-     WHERE held.trace_id = given.trace_id AND held.span_id = given.span_id AND held.start_ns = given.start_ns
-       AND held.revision = given.held_revision
-    RETURNING held.trace_id, held.span_id, held.start_ns, held.execution_id
+      JOIN known ON known.execution_id = given.execution_id
+     CROSS JOIN LATERAL (
+           SELECT * FROM spane.execution_spans AS found
+            WHERE found.trace_id = given.trace_id AND found.span_id BETWEEN given.span_id AND given.span_id
+              AND found.start_ns = given.start_ns AND found.execution_id = given.execution_id
+            ORDER BY found.span_id, found.start_ns
+            LIMIT 1) AS span
+        ON CONFLICT (trace_id, span_id, start_ns) DO UPDATE
+       SET end_ns = excluded.end_ns, status = excluded.status, status_message = excluded.status_message,
+           state = excluded.state, attributes = excluded.attributes, revision = excluded.revision
+     WHERE held.revision = excluded.revision - 1
+    RETURNING trace_id, span_id, start_ns, execution_id
 ), announced AS (
     INSERT INTO spane.changes (kind, execution_id, trace_id)
     SELECT DISTINCT 'spans', execution_id, trace_id FROM changed
@@ -113,42 +153,42 @@ WITH changed AS (
 SELECT trace_id, span_id, start_ns FROM changed;
 
 -- name: add_logs
--- Stores log records that are not there yet, and tells of each what became of it.
-WITH given AS MATERIALIZED (
-    SELECT *
-      FROM unnest(:execution_id::text[], :log_id::uuid[], :trace_key::uuid[], :own_key::uuid[], :trace_id::uuid[],
-                  :span_id::bigint[], :time_ns::bigint[], :observed_ns::bigint[], :is_named::boolean[],
-                  :seq::integer[], :severity::integer[], :dropped_attributes_count::bigint[], :severity_text::text[],
-                  :node_id::text[], :uid::text[], :body::json[], :attributes::json[])
-           AS given (execution_id, log_id, trace_key, own_key, trace_id, span_id, time_ns, observed_ns, is_named, seq,
-                     severity, dropped_attributes_count, severity_text, node_id, uid, body, attributes)
-), known AS MATERIALIZED (
+-- Stores log records that are not there yet, and tells which executions there are.
+WITH known AS MATERIALIZED (
     SELECT execution_id FROM spane.executions
      WHERE execution_id = ANY (:execution_ids::text[])
      ORDER BY execution_id
        FOR KEY SHARE
-), keys AS MATERIALIZED (
-    SELECT execution_id, log_id, own_key AS trace_key FROM given WHERE is_named
-    UNION
-    SELECT execution_id, log_id, link.trace_id
-      FROM given
-      JOIN spane.execution_traces AS link USING (execution_id)
-     WHERE is_named AND link.root_span_id = 0 AND link.root_start_ns = 0
-), held AS MATERIALIZED (
-    SELECT DISTINCT log_id
-      FROM keys
-      JOIN spane.execution_logs AS log USING (trace_key, log_id)
 ), inserted AS (
     INSERT INTO spane.execution_logs
         (trace_key, log_id, time_ns, observed_ns, trace_id, span_id, resource_id, scope_id, flags,
          dropped_attributes_count, seq, severity, time_source, severity_text, event_name, service, execution_id,
          node_id, uid, body, attributes)
     SELECT trace_key, log_id, time_ns, observed_ns, trace_id, span_id, :resource_id::uuid, :scope_id::uuid, 0,
-           dropped_attributes_count, seq, severity, 0, severity_text, '', :service::text, execution_id,
+           dropped_attributes_count, seq, severity, 0, severity_text, '', :service::text, given.execution_id,
            node_id, uid, body, attributes
-      FROM given
-     WHERE execution_id IN (SELECT execution_id FROM known)
-       AND log_id NOT IN (SELECT log_id FROM held)
+      FROM unnest(:execution_id::text[], :log_id::uuid[], :trace_key::uuid[], :own_key::uuid[], :trace_id::uuid[],
+                  :span_id::bigint[], :time_ns::bigint[], :observed_ns::bigint[], :is_named::boolean[],
+                  :seq::integer[], :severity::integer[], :dropped_attributes_count::bigint[], :severity_text::text[],
+                  :node_id::text[], :uid::text[], :body::json[], :attributes::json[])
+           AS given (execution_id, log_id, trace_key, own_key, trace_id, span_id, time_ns, observed_ns, is_named, seq,
+                     severity, dropped_attributes_count, severity_text, node_id, uid, body, attributes)
+      JOIN known ON known.execution_id = given.execution_id
+     CROSS JOIN LATERAL (
+           SELECT count(*) AS logs
+             FROM (SELECT own_key AS trace_key
+                   UNION ALL
+                   SELECT trace_id FROM spane.execution_traces AS link
+                    WHERE link.execution_id = given.execution_id AND link.root_span_id = 0 AND link.root_start_ns = 0
+                   OFFSET 0) AS key
+            CROSS JOIN LATERAL (
+                  SELECT FROM spane.execution_logs AS log
+                   WHERE log.trace_key = key.trace_key AND log.log_id BETWEEN given.log_id AND given.log_id
+                   ORDER BY log.log_id, log.time_ns
+                   LIMIT 1) AS log
+            WHERE given.is_named
+           OFFSET 0) AS held
+     WHERE held.logs = 0
         ON CONFLICT (trace_key, log_id, time_ns) DO NOTHING
     RETURNING execution_id, trace_id
 ), announced AS (

@@ -111,20 +111,20 @@ def added_span_columns(rows: Sequence[SpanRow]) -> Columns:
     }
 
 
-def changed_span_columns(pairs: Sequence[tuple[SpanRow, SpanRow]]) -> Columns:
-    """Return the arrays of `update_spans`, each of `pairs` a span as it is held and its next version."""
+def changed_span_columns(rows: Sequence[SpanRow]) -> Columns:
+    """Return the arrays of `update_spans`: of each span its next version."""
     uuids = Uuids()
     return {
-        "trace_id": [uuids[row.trace_id] for _, row in pairs],
-        "span_id": [row.span_id for _, row in pairs],
-        "start_ns": [row.start_ns for _, row in pairs],
-        "held_revision": [held.revision for held, _ in pairs],
-        "revision": [row.revision for _, row in pairs],
-        "end_ns": [row.end_ns for _, row in pairs],
-        "status": [row.status for _, row in pairs],
-        "status_message": [row.status_message for _, row in pairs],
-        "state": [row.state for _, row in pairs],
-        "attributes": [row.attributes for _, row in pairs],
+        "execution_id": [row.execution_id for row in rows],
+        "trace_id": [uuids[row.trace_id] for row in rows],
+        "span_id": [row.span_id for row in rows],
+        "start_ns": [row.start_ns for row in rows],
+        "revision": [row.revision for row in rows],
+        "end_ns": [row.end_ns for row in rows],
+        "status": [row.status for row in rows],
+        "status_message": [row.status_message for row in rows],
+        "state": [row.state for row in rows],
+        "attributes": [row.attributes for row in rows],
     }
 
 

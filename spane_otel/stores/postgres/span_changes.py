@@ -62,24 +62,27 @@ class SpanChanges:
             unknown = [text for text in waiting if text not in held]
             if unknown:
                 answers |= await self._read(session, unknown, held)
-            pairs = {text: (row, _fold(row, changes[text])) for text in waiting if (row := held.get(text)) is not None}
-            pairs = {text: pair for text, pair in pairs.items() if pair[0] is not pair[1]}
-            if not pairs:
-                return answers
-            waiting = await self._compare_and_set(session, pairs)
+            changed = {text: _fold(row, changes[text]) for text in waiting if (row := held.get(text)) is not None}
+            changed = {text: row for text, row in changed.items() if row is not held[text]}
+            waiting = await self._compare_and_set(session, changed) if changed else []
             if not waiting:
                 return answers
             held = {}
         raise StoreUnavailableError("spans are changed by others as fast as they are read")
 
-    async def _compare_and_set(self, session: Session, pairs: dict[Text, tuple[SpanRow, SpanRow]]) -> list[Text]:
+    async def _compare_and_set(self, session: Session, changed: dict[Text, SpanRow]) -> list[Text]:
         """Write the next versions and return the spans of which another version is held."""
-        # Writers of the same spans wait for each other in one order.
-        rows = await session.commit("update_spans", **changed_span_columns(sorted(pairs.values(), key=_row_order)))
-        changed = {(row["trace_id"].bytes, row["span_id"], row["start_ns"]) for row in rows}
+        # Two processes that change the same spans wait for each other in one order.
+        ordered = sorted(changed.values(), key=_row_order)
+        rows = await session.commit(
+            "update_spans",
+            **changed_span_columns(ordered),
+            execution_ids=sorted({execution_id for execution_id, _ in changed}),
+        )
+        written = {(row["trace_id"].bytes, row["span_id"], row["start_ns"]) for row in rows}
         lost = []
-        for text, (_, row) in pairs.items():
-            if (row.trace_id, row.span_id, row.start_ns) in changed:
+        for text, row in changed.items():
+            if (row.trace_id, row.span_id, row.start_ns) in written:
                 self._recent.put(text, row)
             else:
                 self._recent.forget(text)
@@ -108,15 +111,19 @@ class SpanChanges:
 
 
 def _fold(held: SpanRow, changes: list[SpanChange]) -> SpanRow:
+    """Return the next version after all changes, the same where they change nothing."""
+    row = held
     for change in changes:
         if not change.is_empty:
-            held = change.apply(held)
-    return held
+            row = change.apply(row)
+    if row is not held:
+        row.revision = held.revision + 1
+    return row
 
 
 def _family(call: Update) -> Text:
     return call.text
 
 
-def _row_order(pair: tuple[SpanRow, SpanRow]) -> tuple[bytes, int]:
-    return pair[1].trace_id, pair[1].span_id
+def _row_order(row: SpanRow) -> tuple[bytes, int]:
+    return row.trace_id, row.span_id
