@@ -235,15 +235,19 @@ class WriteResult(Struct):
 
 
 class Counts(Struct, frozen=True):
-    """An execution's numbers; `truncated`: a trace had more rows than are counted."""
+    """An execution's numbers."""
 
     spans: int = 0
     errors: int = 0
     logs: int = 0
     warnings: int = 0
     nodes_done: int = 0
+    """With `nodes_total`: of those nodes the ones with a final result, or, in an execution made from spans, whose spans
+    have all ended. Without: all that have either, whatever they are called."""
     nodes_total: int | None = None
+    """Nodes of the version that it runs, if that is known."""
     truncated: bool = False
+    """A trace had more rows than are counted."""
 
 
 class Execution(Struct, frozen=True, kw_only=True):

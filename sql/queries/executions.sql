@@ -79,8 +79,12 @@ SELECT coalesce(sum(count), 0)::bigint AS count FROM spane.execution_counts
 SELECT spane.add_execution_counts(:workflow_ids::text[], :deltas::bigint[]);
 
 -- name: list_known_executions
--- Lists which of some executions there are, and how many nodes the versions have that they ran.
-SELECT e.execution_id, CASE WHEN e.origin = 'api' THEN e.nodes_total ELSE version.node_count END AS nodes_total
+-- Lists which of some executions there are, how many nodes their versions have, and what is needed to count those done.
+SELECT e.execution_id, CASE WHEN e.origin = 'api' THEN e.nodes_total ELSE version.node_count END AS nodes_total,
+       CASE WHEN e.origin = 'api' AND e.nodes_total IS NOT NULL THEN e.nodes_done END AS nodes_done,
+       CASE WHEN e.origin = 'spans'
+            THEN ARRAY(SELECT node_id FROM spane.workflow_nodes AS node
+                        WHERE node.workflow_id = e.workflow_id AND node.version = e.workflow_version) END AS node_ids
   FROM spane.executions AS e
   LEFT JOIN spane.workflow_versions AS version
     ON version.workflow_id = e.workflow_id AND version.version = e.workflow_version

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from spane_otel.errors import InvalidValueError
 from spane_otel.jsontext import encode_payload
@@ -14,7 +15,6 @@ from spane_otel.state import AuditEntry
 from spane_otel.stores.admission import check_limit, check_offset, check_status_filter
 from spane_otel.stores.cursors import decode_cursor, encode_cursor
 from spane_otel.stores.memory.held.executions import HeldExecution
-from spane_otel.stores.memory.held.journal import Journal
 from spane_otel.stores.memory.held.telemetry import count_traces
 from spane_otel.stores.memory.part import Part
 from spane_otel.stores.protocols import StatusFilter
@@ -81,15 +81,16 @@ class Executions(Part):
         keys = [key for key in state.keys_of(execution_id) if key in state.telemetry.traces]
         traces = [(state.telemetry.traces[key], state.executions.is_shared(key)) for key in keys]
         journal = state.executions.journals[execution_id]
-        done = {node_id for node_id, node in journal.nodes.items() if node.final is not None}
-        return count_traces(traces, execution_id, done, self._nodes_total(execution_id, journal))
-
-    def _nodes_total(self, execution_id: str, journal: Journal) -> int | None:
-        held = self._state.executions.held[execution_id]
-        if held.origin == "api" or held.workflow_version is None:
-            return journal.nodes_total
-        version = self._state.workflows.version(held.workflow_id, held.workflow_version)
-        return None if version is None else len(version.nodes)
+        counts, ended = count_traces(traces, execution_id)
+        held = state.executions.held[execution_id]
+        if held.origin == "api" and journal.nodes_total is not None:
+            return replace(counts, nodes_done=journal.nodes_done, nodes_total=journal.nodes_total)
+        done = ended | {node_id for node_id, node in journal.nodes.items() if node.final is not None}
+        if held.workflow_version is not None:
+            version = state.workflows.version(held.workflow_id, held.workflow_version)
+            if version is not None:
+                return replace(counts, nodes_done=len(done & version.nodes.keys()), nodes_total=len(version.nodes))
+        return replace(counts, nodes_done=len(done))
 
     async def set_execution_status(
         self,

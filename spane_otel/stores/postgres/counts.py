@@ -17,8 +17,7 @@ async def count_telemetry(session: Session, execution_ids: Sequence[str]) -> dic
     """Count for each known execution; see `ExecutionStore.count_telemetry`."""
     wanted = [execution_id for execution_id in dict.fromkeys(execution_ids) if is_storable(execution_id)]
     rows = await session.fetch("list_known_executions", execution_ids=wanted)
-    nodes_total = {row["execution_id"]: row["nodes_total"] for row in rows}
-    known = set(nodes_total)
+    known = {row["execution_id"]: row for row in rows}
     nodes_done: defaultdict[str, set[str]] = defaultdict(set)
     for row in await session.fetch("list_done_nodes", execution_ids=list(known)):
         nodes_done[row["execution_id"]].add(row["node_id"])
@@ -35,8 +34,8 @@ async def count_telemetry(session: Session, execution_ids: Sequence[str]) -> dic
         each: _add_up(
             [[row for row in spans[key] if key not in shared or row["execution_id"] == each] for key in keys],
             [[row for row in logs[key] if key not in shared or row["execution_id"] == each] for key in keys],
+            known[each],
             nodes_done[each],
-            nodes_total[each],
             is_truncated=any(
                 sum(row["spans"] for row in spans[key]) > TRACE_SPAN_LIMIT
                 or sum(row["logs"] for row in logs[key]) > TRACE_SPAN_LIMIT
@@ -57,28 +56,30 @@ def _by_trace(rows: Iterable[Record]) -> dict[UUID, list[Record]]:
 def _add_up(
     spans: Sequence[list[Record]],
     logs: Sequence[list[Record]],
+    execution: Record,
     nodes_done: set[str],
-    nodes_total: int | None,
     *,
     is_truncated: bool,
 ) -> Counts:
     """Return the sum over an execution's traces, each given as a list of groups.
 
     A trace counts at most TRACE_SPAN_LIMIT; one row more was counted, to know that there are more. `nodes_done` are
-    those whose results say so; those whose spans say so come on top.
+    those whose results say so; those whose spans say so come on top, unless results alone count.
     """
     groups = [row for trace in spans for row in trace]
     is_open: defaultdict[str, int] = defaultdict(int)
     for row in groups:
         if row["node_id"] is not None:
             is_open[row["node_id"]] += row["open"]
-    ended = {node_id for node_id, open_spans in is_open.items() if open_spans == 0}
+    done = nodes_done | {node_id for node_id, open_spans in is_open.items() if open_spans == 0}
+    if execution["nodes_total"] is not None and execution["node_ids"] is not None:
+        done &= set(execution["node_ids"])
     return Counts(
         spans=sum(min(sum(row["spans"] for row in trace), TRACE_SPAN_LIMIT) for trace in spans),
         errors=sum(row["errors"] for row in groups),
         logs=sum(min(sum(row["logs"] for row in trace), TRACE_SPAN_LIMIT) for trace in logs),
         warnings=sum(row["warnings"] for trace in logs for row in trace),
-        nodes_done=len(ended | nodes_done),
-        nodes_total=nodes_total,
+        nodes_done=len(done) if execution["nodes_done"] is None else execution["nodes_done"],
+        nodes_total=execution["nodes_total"],
         truncated=is_truncated,
     )

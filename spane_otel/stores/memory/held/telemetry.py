@@ -1,7 +1,6 @@
 """Spans and logs as they are held: the greatest version of each identity."""
 
 from collections.abc import Iterable, Iterator
-from collections.abc import Set as AbstractSet
 from typing import Final
 
 from msgspec import Struct, field
@@ -191,12 +190,10 @@ def first_spans(traces: Iterable[HeldTrace]) -> tuple[list[SpanRow], bool]:
     return rows[:TRACE_SPAN_LIMIT], trimmed > 0 or len(rows) > TRACE_SPAN_LIMIT
 
 
-def count_traces(
-    traces: Iterable[tuple[HeldTrace, bool]], execution_id: str, nodes_done: AbstractSet[str], nodes_total: int | None
-) -> Counts:
-    """Return an execution's numbers over its traces; the flag says that a trace is shared with other executions.
+def count_traces(traces: Iterable[tuple[HeldTrace, bool]], execution_id: str) -> tuple[Counts, set[str]]:
+    """Return an execution's numbers over its traces, without nodes, and the nodes whose spans have all ended.
 
-    `nodes_done` are those whose results say so; those whose spans say so come on top.
+    The flag says that a trace is shared with other executions.
     """
     spans: list[SpanRow] = []
     logs: list[LogRow] = []
@@ -212,13 +209,12 @@ def count_traces(
         spans += own_spans[:TRACE_SPAN_LIMIT]
         logs += own_logs[:TRACE_SPAN_LIMIT]
     open_nodes = {row.node_id for row in spans if row.end_ns is None}
-    ended_nodes = {row.node_id for row in spans if row.end_ns is not None}
-    return Counts(
+    ended = {row.node_id for row in spans if row.node_id is not None and row.node_id not in open_nodes}
+    counts = Counts(
         spans=len(spans),
         errors=sum(row.status == STATUS_ERROR for row in spans),
         logs=len(logs),
         warnings=sum(row.severity in _WARNINGS for row in logs),
-        nodes_done=len((ended_nodes - open_nodes - {None}) | nodes_done),
-        nodes_total=nodes_total,
         truncated=truncated,
     )
+    return counts, ended
