@@ -1,21 +1,20 @@
 -- name: get_execution
 -- Reads an execution with its metadata, its traces (oldest first), and since when it is abandoned, if it is.
-SELECT e.*, m.metadata, given.data AS initial_data_kept, made.data AS result_kept, noted.data AS metadata_kept,
-       (extract(epoch FROM stale.last_seen_at) * 1000000000)::bigint AS abandoned_since_ns,
+SELECT e.*, m.metadata,
+       (SELECT data FROM spane.execution_payloads AS p
+         WHERE p.execution_id = e.execution_id AND p.payload_id = e.initial_data_payload) AS initial_data_kept,
+       (SELECT data FROM spane.execution_payloads AS p
+         WHERE p.execution_id = e.execution_id AND p.payload_id = e.result_payload) AS result_kept,
+       (SELECT data FROM spane.execution_payloads AS p
+         WHERE p.execution_id = e.execution_id AND p.payload_id = m.metadata_payload) AS metadata_kept,
+       (SELECT (extract(epoch FROM last_seen_at) * 1000000000)::bigint FROM spane.processes AS stale
+         WHERE stale.process_id = e.process_id AND e.status = 'running'
+           AND last_seen_at < now() - make_interval(secs => :stale_seconds)) AS abandoned_since_ns,
        ARRAY(SELECT trace_id FROM spane.execution_traces AS link
               WHERE link.execution_id = e.execution_id AND root_span_id = 0 AND root_start_ns = 0
               ORDER BY start_ns, trace_id) AS trace_ids
   FROM spane.executions AS e
   LEFT JOIN spane.execution_metadata AS m ON m.execution_id = e.execution_id
-  LEFT JOIN spane.execution_payloads AS given
-    ON given.execution_id = e.execution_id AND given.payload_id = e.initial_data_payload
-  LEFT JOIN spane.execution_payloads AS made
-    ON made.execution_id = e.execution_id AND made.payload_id = e.result_payload
-  LEFT JOIN spane.execution_payloads AS noted
-    ON noted.execution_id = m.execution_id AND noted.payload_id = m.metadata_payload
-  LEFT JOIN spane.processes AS stale
-    ON stale.process_id = e.process_id AND e.status = 'running'
-   AND stale.last_seen_at < now() - make_interval(secs => :stale_seconds)
  WHERE e.execution_id = :execution_id;
 
 -- name: list_executions
@@ -45,23 +44,22 @@ WITH page AS (
      ORDER BY greatest(started_ns, changed_ns), execution_id -- when: is_idle
      LIMIT :limit::bigint OFFSET :offset::bigint
 )
-SELECT e.*, m.metadata, given.data AS initial_data_kept, made.data AS result_kept, noted.data AS metadata_kept,
-       (extract(epoch FROM stale.last_seen_at) * 1000000000)::bigint AS abandoned_since_ns,
+SELECT e.*, m.metadata,
+       (SELECT data FROM spane.execution_payloads AS p
+         WHERE p.execution_id = e.execution_id AND p.payload_id = e.initial_data_payload) AS initial_data_kept,
+       (SELECT data FROM spane.execution_payloads AS p
+         WHERE p.execution_id = e.execution_id AND p.payload_id = e.result_payload) AS result_kept,
+       (SELECT data FROM spane.execution_payloads AS p
+         WHERE p.execution_id = e.execution_id AND p.payload_id = m.metadata_payload) AS metadata_kept,
+       (SELECT (extract(epoch FROM last_seen_at) * 1000000000)::bigint FROM spane.processes AS stale
+         WHERE stale.process_id = e.process_id AND e.status = 'running'
+           AND last_seen_at < now() - make_interval(secs => :stale_seconds)) AS abandoned_since_ns,
        ARRAY(SELECT trace_id FROM spane.execution_traces AS link
               WHERE link.execution_id = e.execution_id AND root_span_id = 0 AND root_start_ns = 0
               ORDER BY start_ns, trace_id) AS trace_ids
   FROM page
   JOIN spane.executions AS e ON e.execution_id = page.execution_id
   LEFT JOIN spane.execution_metadata AS m ON m.execution_id = e.execution_id
-  LEFT JOIN spane.execution_payloads AS given
-    ON given.execution_id = e.execution_id AND given.payload_id = e.initial_data_payload
-  LEFT JOIN spane.execution_payloads AS made
-    ON made.execution_id = e.execution_id AND made.payload_id = e.result_payload
-  LEFT JOIN spane.execution_payloads AS noted
-    ON noted.execution_id = m.execution_id AND noted.payload_id = m.metadata_payload
-  LEFT JOIN spane.processes AS stale
-    ON stale.process_id = e.process_id AND e.status = 'running'
-   AND stale.last_seen_at < now() - make_interval(secs => :stale_seconds)
  ORDER BY e.started_ns DESC, e.execution_id DESC -- when: newest_first
  ORDER BY e.started_ns, e.execution_id -- when: oldest_first
  ORDER BY greatest(e.started_ns, e.changed_ns), e.execution_id -- when: is_idle

@@ -5,12 +5,14 @@ SELECT pg_backend_pid() AS pid, current_setting('synchronous_commit') AS synchro
 -- name: prepare_session
 -- Makes plans look rows up by key, also those that are made while a table is empty, and bounds how long anything lasts.
 SELECT set_config('jit', 'off', false), set_config('enable_seqscan', 'off', false),
+       set_config('max_parallel_workers_per_gather', '0', false),
        set_config('statement_timeout', :statement_timeout, false),
        set_config('idle_in_transaction_session_timeout', '60s', false);
 
 -- name: prepare_transaction
 -- Does the same for one transaction, where the session is another client's afterwards.
 SELECT set_config('jit', 'off', true), set_config('enable_seqscan', 'off', true),
+       set_config('max_parallel_workers_per_gather', '0', true),
        set_config('statement_timeout', :statement_timeout, true),
        set_config('idle_in_transaction_session_timeout', '60s', true);
 
