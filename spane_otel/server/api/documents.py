@@ -35,6 +35,8 @@ class ExecutionItem(Struct):
     error: str | None
     trace_ids: tuple[str, ...]
     abandoned_since_ns: str | None
+    timeout_ns: str | None
+    """When it is failed if it still runs, or is paused, then."""
     counts: Counts
 
 
@@ -223,6 +225,7 @@ def _execution_fields(each: Execution, counts: Counts) -> dict[str, Any]:
         "error": each.error,
         "trace_ids": each.trace_ids,
         "abandoned_since_ns": _time(each.abandoned_since_ns),
+        "timeout_ns": _time(each.timeout_ns),
         "counts": counts,
     }
 

@@ -15,7 +15,7 @@ from tests.unit.server.conftest import FailingStore
 EXECUTION_ITEM = {
     "execution_id", "workflow_id", "workflow_version", "version_label", "external_id", "origin", "status", "started_ns",
     "ended_ns", "parent_execution_id", "root_execution_id", "depth", "error", "trace_ids", "abandoned_since_ns",
-    "counts",
+    "timeout_ns", "counts",
 }  # fmt: skip
 COUNTS = {"spans", "errors", "logs", "warnings", "nodes_done", "nodes_total", "truncated"}
 SPAN = {
@@ -77,6 +77,7 @@ async def test_an_execution_has_every_field_of_its_shape(api: httpx.AsyncClient,
         "metadata": {},
         "trace_ids": [trace_id("e").hex()],
         "abandoned_since_ns": None,
+        "timeout_ns": None,
         "counts": {
             "spans": 2,
             "errors": 1,
@@ -87,6 +88,19 @@ async def test_an_execution_has_every_field_of_its_shape(api: httpx.AsyncClient,
             "truncated": False,
         },
     }
+
+
+async def test_an_execution_says_when_its_time_is_up_and_how_many_nodes_are_done(
+    api: httpx.AsyncClient, store: FailingStore
+) -> None:
+    await store.save_workflow({"id": "w", "nodes": [{"id": each, "type": "t"} for each in ("a", "b", "c")]})
+    await store.create_execution("w", execution_id="e")
+    await store.set_execution_timeout("e", ns(9_000))
+    await store.complete_node("e", "a", {"success": True})
+    (item,) = (await load(api, "/api/v1/executions"))["items"]
+    for document in (item, await load(api, "/api/v1/executions/e")):
+        assert document["timeout_ns"] == str(ns(9_000))
+        assert (document["counts"]["nodes_done"], document["counts"]["nodes_total"]) == (1, 3)
 
 
 async def test_an_execution_in_a_list_leaves_its_payloads_out(api: httpx.AsyncClient, store: FailingStore) -> None:

@@ -208,6 +208,21 @@ async def test_a_running_execution_counts_from_the_services_clock(pages: Pages) 
     assert "abandoned" in html
 
 
+async def test_how_many_nodes_of_its_version_are_done_and_when_its_time_is_up(pages: Pages) -> None:
+    nodes = [{"id": node, "type": "t"} for node in "abcde"]
+    await pages.store.save_workflow({"id": "w", "nodes": nodes})
+    await pages.store.create_execution("w", execution_id="e")
+    await pages.store.set_execution_timeout("e", NOW_NS + 60 * SECOND)
+    for node in "abc":
+        await pages.store.complete_node("e", node, {"success": True})
+    assert "3 of 5</span>" in await pages.get("/")
+    page = await pages.get("/executions/e")
+    assert "<dt>Nodes</dt><dd>3 of 5</dd>" in page
+    assert f'<dt>Time-out</dt><dd><time data-ns="{NOW_NS + 60 * SECOND}"' in page
+    await pages.store.set_execution_status("e", "cancelled")
+    assert "<dt>Time-out</dt>" not in await pages.get("/executions/e")
+
+
 async def test_logs_come_in_pages(pages: Pages) -> None:
     told = story.Story("e-1", NOW_NS - 100 * SECOND)
     told.span("root", 0, 90, execution="e-1", stamp=Stamp(workflow_id="order"), events=[(1, "an event", {})])
