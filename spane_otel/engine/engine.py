@@ -113,6 +113,11 @@ class WorkflowEngine:
         """Who this engine is in leases, node results and the audit."""
         return self._runtime.lease.holder
 
+    @property
+    def running(self) -> list[str]:
+        """The ids of the executions that this engine runs now."""
+        return list(self._runtime.runs)
+
     # --- workflows and executions ---
 
     async def register_workflow(self, workflow: Workflow | Mapping[str, Any], change_notes: str | None = None) -> int:

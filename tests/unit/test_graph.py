@@ -135,9 +135,9 @@ def test_ten_thousand_nodes_in_a_row_are_checked_in_well_under_a_second() -> Non
     workflow = flow(
         *({"id": f"n{place}", "outputs": [f"n{place + 1}"] if place < 9_999 else []} for place in range(10_000))
     )
-    began = time.perf_counter()
+    began = time.process_time()
     dag = check_workflow(workflow, {"work"})
-    assert time.perf_counter() - began < 0.9
+    assert time.process_time() - began < 0.9
     assert dag.exits == ("n9999",)
 
 
@@ -210,9 +210,9 @@ def test_nesting_without_circles_is_checked_quickly_however_many_ways_there_are(
         for level in range(1, 11)
         for side in "lr"
     }
-    began = time.perf_counter()
+    began = time.process_time()
     check_nesting(nesting("top", "l1", "r1"), others)
-    assert time.perf_counter() - began < 0.5
+    assert time.process_time() - began < 0.5
 
 
 # --- what is left to run ---

@@ -21,8 +21,7 @@ class Leases(Part):
         now_ns = self._clock.now_ns()
         with self._settled:
             _, journal = self._load(execution_id)
-            held = journal.lease
-            if held is not None and held.holder != lease.holder and held.expires_ns > now_ns:
+            if not may_take(journal.lease, lease, now_ns):
                 return False
             journal.lease = lease_until(lease, now_ns)
             return True
@@ -44,7 +43,9 @@ class Leases(Part):
             journal = self._state.executions.journals.get(execution_id)
             if held is None or journal is None or journal.lease is None or journal.lease.holder != holder:
                 return
-            journal.lease = None if held.is_final else HeldLease(holder, 0)
+            # A failed execution may be retried: its lease is then free for whoever claims it.
+            is_over = held.status in ("completed", "cancelled")
+            journal.lease = None if is_over else HeldLease(holder, 0)
 
     async def claim_executions(
         self, lease: Lease, *, workflow_ids: Sequence[str] | None = None, limit: int = 10
@@ -67,6 +68,11 @@ class Leases(Part):
             for held in claimed:
                 executions.journals[held.execution_id].lease = lease_until(lease, now_ns)
         return [held.execution_id for held in claimed]
+
+
+def may_take(held: HeldLease | None, lease: Lease, now_ns: int) -> bool:
+    """Whether a lease can be had: nobody else's is in force."""
+    return held is None or held.holder == lease.holder or held.expires_ns <= now_ns
 
 
 def lease_until(lease: Lease, now_ns: int) -> HeldLease:
