@@ -72,7 +72,8 @@ class Archives(Part):
             if journal.nodes_total is None:
                 journal.nodes_total = archive.nodes_total
             self._announce(held.execution_id, now_ns)
-            self._room.tidy(self._state, now_ns)
+            self._room.bound_executions(self._state, now_ns)
+            self._room.clean(self._state, now_ns)
 
     async def read_telemetry(
         self, execution_id: str | None = None, *, limit: int = 1_000, cursor: str | None = None
@@ -128,9 +129,7 @@ class Archives(Part):
         admitted = admit(batch, ANY_TIME)
         now_ns = self._clock.now_ns()
         with self._settled:
-            result = store_rows(self._state, self._room, batch, admitted, now_ns)
-            self._room.tidy(self._state, now_ns)
-            return result
+            return store_rows(self._state, self._room, batch, admitted, now_ns)
 
 
 def _ordered(rows: list[SpanRow | LogRow]) -> Iterator[tuple[Key, SpanRow | LogRow]]:

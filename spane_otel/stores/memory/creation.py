@@ -6,7 +6,7 @@ from spane_otel.errors import ExecutionExistsError
 from spane_otel.state import Lease
 from spane_otel.stores.admission import NewExecution, check_lease, check_new_execution, depth_below
 from spane_otel.stores.memory.held.executions import HeldExecution, take_over
-from spane_otel.stores.memory.leases import lease_until
+from spane_otel.stores.memory.leases import lease_until, may_take
 from spane_otel.stores.memory.part import Part
 
 
@@ -32,7 +32,8 @@ class Creation(Part):
             held = self._state.executions.held.get(new.execution_id)
             if held is None or held.origin == "spans":
                 self._create(new, held, lease, now_ns)
-                self._room.tidy(self._state, now_ns)
+                self._room.bound_executions(self._state, now_ns)
+                self._room.clean(self._state, now_ns)
             elif self._state.executions.journals[new.execution_id].content_hash != new.content_hash():
                 raise ExecutionExistsError(new.execution_id)
         return new.execution_id
@@ -58,7 +59,7 @@ class Creation(Part):
         journal.metadata = new.metadata
         journal.content = new
         journal.pin(None if version is None else version.nodes)
-        if lease is not None:
+        if lease is not None and may_take(journal.lease, lease, now_ns):
             journal.lease = lease_until(lease, now_ns)
         if derived is None:
             journal.note(new.execution_id, now_ns, "created", new="running", actor=self._actor)

@@ -16,6 +16,8 @@ class Feed(Part):
                 return following, []
             place = state.changes.place_of(cursor)
             changes = state.changes.since(place)
+            if state.changes.has_lost(place):
+                changes = [*state.everything(), *changes]
             gone = state.processes.stale_since(place.at_ns, now_ns)
             stale = [Change("execution", each) for each in state.executions.run_by(gone)]
         return following, list(dict.fromkeys((*changes, *stale)))

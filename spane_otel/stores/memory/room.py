@@ -61,15 +61,17 @@ class Room:
             telemetry.sweep()
         return Free(limits.max_spans - telemetry.span_count, limits.max_logs - telemetry.log_count)
 
-    def tidy(self, state: State, now_ns: int) -> None:
-        """Let finished executions go that are too many, or of which nothing was heard for too long."""
-        finished = state.finished
-        while len(state.executions.held) > self.limits.max_executions and finished:
-            self._evict(state, next(iter(finished)), now_ns)
+    def bound_executions(self, state: State, now_ns: int) -> None:
+        """Let finished executions go while there are too many, for a new one; if all run, more are held."""
+        while len(state.executions.held) > self.limits.max_executions and state.finished:
+            self._evict(state, next(iter(state.finished)), now_ns)
+
+    def clean(self, state: State, now_ns: int) -> None:
+        """Now and then, let executions go that have finished and of which nothing was heard for too long."""
         if now_ns < self._next_cleanup_ns:
             return
         self._next_cleanup_ns = now_ns + self._cleanup_ns
-        forgotten = [each for each, heard_ns in finished.items() if heard_ns + self._ttl_ns <= now_ns]
+        forgotten = [each for each, heard_ns in state.finished.items() if heard_ns + self._ttl_ns <= now_ns]
         for execution_id in forgotten:
             self._evict(state, execution_id, now_ns)
         state.telemetry.sweep()

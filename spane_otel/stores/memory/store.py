@@ -47,9 +47,21 @@ class InMemoryExecutionStore(
 ):
     """Keeps everything in this process, for tests, demos and development: what is stored ends with the process.
 
-    May be used from any thread and event loop. Beyond `max_spans` spans or `max_logs` logs the oldest finished
-    executions and traces go (`stats().trimmed` counts their spans and logs); what still runs stays, and where nothing
-    can go new rows are rejected as `store_full`. Executions without spans and logs are not bounded.
+    May be used from any thread and event loop. What readers return is theirs; nothing that a caller hands over is kept
+    as an object that he could change.
+
+    It is bounded, and what still runs or is paused never goes:
+
+    * Beyond `max_executions` the finished execution of which nothing was heard for longest goes, with everything of it,
+      to make room for a new one; if all run, more are held. A finished one also goes `finished_ttl_seconds` after
+      the store last heard of it, whenever it ended; writes look for those every `cleanup_seconds` at most.
+    * Of what is added to one execution by hand, `max_spans_per_execution` spans are held (leaves go before their
+      parents, those that ended longest ago first; the trace then says `truncated`) and the `max_logs_per_execution`
+      latest logs. A tenth goes at once.
+    * Beyond `max_spans` spans or `max_logs` logs in all the oldest finished executions and traces go. Where nothing can
+      go, new rows are rejected as `store_full`, and `add_span` and `add_log` raise `StoreUnavailableError`.
+
+    `stats().trimmed` counts the executions, spans and logs that went.
 
     A start or log time more than `accept_past_days` ago, or more than 24 hours ahead, is rejected as
     `start_out_of_window`. `actor` is who the audit names where no worker is; `service_name` the service of spans and
@@ -125,6 +137,9 @@ class InMemoryExecutionStore(
         now_ns = self._clock.now_ns()
         admitted = admit(batch, window_at(now_ns, self._accept_past_days))
         with self._settled:
+            before = len(self._state.executions.held)
             result = store_batch(self._state, self._room, batch, admitted, now_ns)
-            self._room.tidy(self._state, now_ns)
+            if len(self._state.executions.held) > before:  # else what ends in a full store would go at once
+                self._room.bound_executions(self._state, now_ns)
+            self._room.clean(self._state, now_ns)
             return result

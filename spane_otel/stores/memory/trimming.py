@@ -46,23 +46,20 @@ def trim_logs(state: State, of: ExecutionAdditions, most: int) -> int:
 
 def _next_to_go(of: ExecutionAdditions, newest: AddedSpan) -> list[AddedSpan]:
     """Return the spans that go next, in their order; never none while there are others than `newest`."""
-    others = [span for span in of.spans.values() if span is not newest]
-    leaves = [span for span in others if not span.children]
-    for has_parent, has_ended, age in _KINDS:
-        found = [span for span in leaves if span.has_parent is has_parent and (span.end_ns is not None) is has_ended]
+    leaves: tuple[list[AddedSpan], ...] = ([], [], [], [])
+    for span in of.spans.values():
+        if not span.children and span is not newest:
+            leaves[(not span.has_parent) * 2 + (span.end_ns is None)].append(span)
+    for place, found in enumerate(leaves):
         if found:
-            return sorted(found, key=age)
+            return sorted(found, key=_START if place % 2 else _END)  # of equals the one added first
     # All that is left leads to the newest: its way up breaks below the root.
+    others = [span for span in of.spans.values() if span is not newest]
     return [span for span in others if span.has_parent] or others
 
 
-_KINDS: Final = (
-    (True, True, attrgetter("end_ns")),
-    (True, False, attrgetter("start_ns")),
-    (False, True, attrgetter("end_ns")),
-    (False, False, attrgetter("start_ns")),
-)
-"""Whether it has a parent, whether it has ended, and by what those that are alike go: the least first."""
+_END: Final = attrgetter("end_ns")
+_START: Final = attrgetter("start_ns")
 
 
 def _drop_span(state: State, of: ExecutionAdditions, span: AddedSpan) -> None:

@@ -7,7 +7,7 @@ from msgspec import Struct, field
 
 from spane_otel.counters import Signal
 from spane_otel.derivation import execution_trace_rows, version_of
-from spane_otel.records import Batch, Change, LogRow, Rejection, SpanRow, WriteResult
+from spane_otel.records import Batch, LogRow, Rejection, SpanRow, WriteResult
 from spane_otel.stores.admission import Window, refuse_log, refuse_span
 from spane_otel.stores.memory.held.state import State
 from spane_otel.stores.memory.room import Room
@@ -86,7 +86,8 @@ def _conclude(
     state: State, admitted: Admitted, changed: tuple[list[SpanRow], list[LogRow]], now_ns: int
 ) -> WriteResult:
     spans, logs = changed
-    _announce(state, spans, logs, now_ns)
+    for change in state.row_changes(spans, logs):
+        state.add_change(change, now_ns)
     return WriteResult(
         spans_stored=len(admitted.spans),
         logs_stored=len(admitted.logs),
@@ -143,24 +144,3 @@ def _hear(state: State, batch: Batch, admitted: Admitted, now_ns: int) -> None:
     revived = frozenset(each for each in batch.heartbeats if state.processes.heartbeat(each, now_ns))
     if revived:
         state.add_execution_changes(list(state.executions.run_by(revived)), now_ns)
-
-
-def _announce(state: State, spans: list[SpanRow], logs: list[LogRow], now_ns: int) -> None:
-    """Add the changes of a batch: one for each trace and each execution that it belongs to or is stamped with."""
-    changes: dict[Change, None] = {}
-    for span in spans:
-        for execution_id in _owners(state, span.trace_id, span.execution_id):
-            changes[Change("spans", execution_id, span.trace_id.hex())] = None
-    for log in logs:
-        trace_id = None if log.trace_id is None else log.trace_id.hex()
-        for execution_id in _owners(state, log.trace_key, log.execution_id):
-            changes[Change("logs", execution_id, trace_id)] = None
-    for change in changes:
-        state.add_change(change, now_ns)
-
-
-def _owners(state: State, trace_key: bytes, stamped: str | None) -> list[str | None]:
-    """Return whom a row concerns: the execution it is stamped with, else all of its trace, else nobody (None)."""
-    if stamped is not None:
-        return [stamped]
-    return list(state.executions.executions_of(trace_key)) or [None]

@@ -8,6 +8,7 @@ import pytest
 from spane_otel.clock import ManualClock
 from spane_otel.records import Change
 from spane_otel.stores.memory import InMemoryExecutionStore
+from spane_otel.stores.memory.held.changes import Changes
 from spane_otel.stores.opening import open_store
 from tests.rows import BASE_NS, batch, log, root, span, trace_id
 
@@ -128,6 +129,28 @@ async def test_changes_are_kept_for_an_hour_and_each_once() -> None:
     await store.create_execution("order", execution_id="new")
     _, changes = await store.poll_changes(start)
     assert {each.execution_id for each in changes} == {"busy", "new"}
+
+
+async def test_a_feed_that_had_to_let_changes_go_tells_of_all_that_is_held() -> None:
+    store, _ = make_store()
+    store._state.changes = Changes(most=10)
+    start, _ = await store.poll_changes()
+    for number in range(8):
+        await store.write(batch(root(f"e{number}", trace=f"t{number}"), log("hello", trace=f"t{number}")))
+    await store.delete_execution("e0")
+    late, changes = await store.poll_changes(start)
+    for number in range(1, 8):
+        key = trace_id(f"t{number}").hex()
+        expected = {
+            Change("execution", f"e{number}"),
+            Change("spans", f"e{number}", key),
+            Change("logs", f"e{number}", key),
+        }
+        assert expected <= set(changes)
+    assert len(changes) == len(set(changes))
+    await store.write(batch(root("new", trace="new")))
+    _, changes = await store.poll_changes(late)
+    assert {each.execution_id for each in changes} == {"new"}
 
 
 async def test_it_stands_still_with_its_clock() -> None:

@@ -79,6 +79,20 @@ async def test_what_runs_or_is_paused_never_goes_and_more_is_held_if_all_run() -
     assert await held(store) == {*(f"r{number}" for number in range(5)), "new"}
 
 
+async def test_what_ends_in_a_full_store_can_still_be_read() -> None:
+    store, _ = make_store(max_executions=2)
+    for number in range(4):
+        await run(store, f"r{number}", "running")
+    await store.set_execution_status("r0", "completed")
+    assert "r0" in await held(store)
+    await store.write(batch(*(root(f"s{number}", end=None) for number in range(2))))
+    assert "r0" not in await held(store)
+    await store.write(batch(root("s0", end=5)))
+    assert "s0" in await held(store)
+    await store.write(batch(root("s2", end=None)))
+    assert "s0" not in await held(store)
+
+
 async def test_a_failed_execution_that_runs_again_stays() -> None:
     store, _ = make_store(max_executions=2)
     await run(store, "a", "running")

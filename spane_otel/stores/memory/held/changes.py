@@ -10,6 +10,8 @@ from spane_otel.records import Change
 from spane_otel.stores.cursors import decode_cursor, encode_cursor
 
 KEPT_NS: Final = 3_600 * SECOND
+MOST: Final = 100_000
+"""So many changes are kept at most; whoever has not seen those that went is told of all that is held."""
 
 
 class Place(Struct, frozen=True):
@@ -22,9 +24,12 @@ class Place(Struct, frozen=True):
 class Changes:
     """A feed without gaps: a change that comes again moves to the end, so the feed is as long as what it names."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
         self._epoch = secrets.randbits(62)
         self._number = 0
+        self._lost = 0
+        """The number of the last change that went before its hour was over."""
         self._changes: dict[Change, Place] = {}
 
     def add(self, change: Change, now_ns: int) -> None:
@@ -34,6 +39,12 @@ class Changes:
         self._changes[change] = Place(self._number, now_ns)
         while (oldest := next(iter(self._changes))) != change and self._changes[oldest].at_ns < now_ns - KEPT_NS:
             del self._changes[oldest]
+        if len(self._changes) > self._most:
+            self._lost = self._changes.pop(next(iter(self._changes))).number
+
+    def has_lost(self, place: Place) -> bool:
+        """Whether changes after `place` went before their hour was over."""
+        return place.number < self._lost
 
     def since(self, place: Place) -> list[Change]:
         """Return what came after `place`, oldest first."""

@@ -1,12 +1,12 @@
 """All that the in-memory store holds, and what touches several parts of it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct, field
 
 from spane_otel.derivation import select_execution
 from spane_otel.ids import execution_trace_id
-from spane_otel.records import Change, Execution, Span, SpanRow
+from spane_otel.records import Change, Execution, LogRow, Span, SpanRow
 from spane_otel.stores.memory.held.additions import Additions
 from spane_otel.stores.memory.held.changes import Changes
 from spane_otel.stores.memory.held.executions import HeldExecution, HeldExecutions, execution_record
@@ -78,6 +78,32 @@ class State(Struct):
         """Return the first spans of an execution over all its traces; of shared ones its part."""
         rows, _ = first_spans(self.traces_of(execution_id))
         return self.spans(self.select_rows(rows, [execution_id], now_ns), now_ns)
+
+    def concerned(self, trace_key: bytes, stamped: str | None) -> list[str | None]:
+        """Return whom a row concerns: the execution it is stamped with, else all of its trace, else nobody (None)."""
+        if stamped is not None:
+            return [stamped]
+        owners: list[str | None] = list(self.executions.executions_of(trace_key))
+        return owners or [None]
+
+    def row_changes(self, spans: Iterable[SpanRow], logs: Iterable[LogRow]) -> dict[Change, None]:
+        """Return the changes that rows make: one for each trace and each execution that it concerns."""
+        changes: dict[Change, None] = {}
+        for span in spans:
+            for execution_id in self.concerned(span.trace_id, span.execution_id):
+                changes[Change("spans", execution_id, span.trace_id.hex())] = None
+        for log in logs:
+            trace_id = None if log.trace_id is None else log.trace_id.hex()
+            for execution_id in self.concerned(log.trace_key, log.execution_id):
+                changes[Change("logs", execution_id, trace_id)] = None
+        return changes
+
+    def everything(self) -> Iterator[Change]:
+        """Yield a change for all that is held."""
+        for execution_id in self.executions.held:
+            yield Change("execution", execution_id)
+        for trace in self.telemetry.traces.values():
+            yield from self.row_changes(trace.spans.values(), trace.logs.values())
 
     def add_change(self, change: Change, now_ns: int) -> None:
         """Announce a change: its execution was heard of."""
