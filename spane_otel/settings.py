@@ -46,10 +46,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     sweep_seconds: float | None = None
     memory_max_executions: int | None = None
     """Of the in-memory store, as what follows."""
+    memory_max_spans: int | None = None
+    memory_max_logs: int | None = None
     memory_max_logs_per_execution: int | None = None
     memory_max_spans_per_execution: int | None = None
     memory_finished_ttl_seconds: float | None = None
-    memory_cleanup_interval_seconds: float | None = None
+    memory_cleanup_seconds: float | None = None
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={self._shown(name)!r}" for name in self.__struct_fields__)

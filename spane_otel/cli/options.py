@@ -21,10 +21,12 @@ _SIZES: Final = (
     "cache_ttl_seconds",
     "sweep_seconds",
     "memory_max_executions",
+    "memory_max_spans",
+    "memory_max_logs",
     "memory_max_logs_per_execution",
     "memory_max_spans_per_execution",
     "memory_finished_ttl_seconds",
-    "memory_cleanup_interval_seconds",
+    "memory_cleanup_seconds",
 )
 _DEFAULTS: Final = Settings()
 
@@ -108,14 +110,16 @@ def _add_database_options(parser: argparse.ArgumentParser) -> None:
 def _add_memory_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("with --store memory")
     for field, text in (
-        ("memory_max_executions", "executions held; finished ones go first"),
-        ("memory_max_logs_per_execution", "log records held of an execution"),
-        ("memory_max_spans_per_execution", "spans held of an execution"),
+        ("memory_max_executions", "executions held; finished ones go, those that run stay (default: 1000)"),
+        ("memory_max_spans", "spans held (default: 200000)"),
+        ("memory_max_logs", "log records held (default: 200000)"),
+        ("memory_max_spans_per_execution", "spans held of an execution (default: 500)"),
+        ("memory_max_logs_per_execution", "log records held of an execution (default: 1000)"),
     ):
         _add(group, field, text, metavar="N", type=int)
     for field, text in (
-        ("memory_finished_ttl_seconds", "after which a finished execution goes"),
-        ("memory_cleanup_interval_seconds", "between two looks for those"),
+        ("memory_finished_ttl_seconds", "after which a finished execution goes (default: 3600)"),
+        ("memory_cleanup_seconds", "between two looks for those (default: 300)"),
     ):
         _add(group, field, text, metavar="SECONDS", type=float)
 

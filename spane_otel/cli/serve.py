@@ -14,8 +14,11 @@ from spane_otel.settings import Settings
 from spane_otel.stores.opening import open_store
 from spane_otel.upkeep.sweeper import INTERVAL_SECONDS, Sweeper
 
-Work = Callable[[str, str], Coroutine[Any, Any, int]]
-"""What goes on while the service runs, given the URLs of its UI and of its OTLP port; returns an exit code."""
+Work = Callable[[str, str, Storage], Coroutine[Any, Any, int]]
+"""What goes on while the service runs, given the URLs of its UI and of its OTLP port, and where its data is kept.
+
+Returns an exit code.
+"""
 
 
 def add_parser(commands: Any) -> None:
@@ -66,7 +69,7 @@ async def _serve(settings: Settings, storage: Storage, work: Work) -> int:
             addresses = await service.start()
             try:
                 print(f"ready ui={addresses.ui} otlp={addresses.otlp}", flush=True)
-                return await _until_signalled(work(addresses.ui, addresses.otlp))
+                return await _until_signalled(work(addresses.ui, addresses.otlp, storage))
             finally:
                 await service.stop()
 
@@ -89,8 +92,8 @@ async def _until_signalled(work: Coroutine[Any, Any, int]) -> int:
     return 0
 
 
-async def _wait_for_ever(ui: str, otlp: str) -> int:
-    del ui, otlp  # whoever started the service has read them
+async def _wait_for_ever(ui: str, otlp: str, storage: Storage) -> int:
+    del ui, otlp, storage  # whoever started the service has read them
     await asyncio.Event().wait()
     return 0
 

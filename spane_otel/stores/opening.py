@@ -16,10 +16,12 @@ _POOL: Final = {
 _CACHE: Final = {"cache_ttl_seconds": "ttl_seconds"}
 _MEMORY: Final = {
     "memory_max_executions": "max_executions",
+    "memory_max_spans": "max_spans",
+    "memory_max_logs": "max_logs",
     "memory_max_logs_per_execution": "max_logs_per_execution",
     "memory_max_spans_per_execution": "max_spans_per_execution",
     "memory_finished_ttl_seconds": "finished_ttl_seconds",
-    "memory_cleanup_interval_seconds": "cleanup_interval_seconds",
+    "memory_cleanup_seconds": "cleanup_seconds",
 }
 """A field of Settings → the keyword of a store."""
 

@@ -42,7 +42,9 @@ def test_every_field_is_read_from_its_variable() -> None:
         "memory_max_logs_per_execution": ("200", 200),
         "memory_max_spans_per_execution": ("100", 100),
         "memory_finished_ttl_seconds": ("60", 60.0),
-        "memory_cleanup_interval_seconds": ("1.5", 1.5),
+        "memory_max_spans": ("5000", 5000),
+        "memory_max_logs": ("6000", 6000),
+        "memory_cleanup_seconds": ("1.5", 1.5),
     }
     assert set(given) == set(Settings.__struct_fields__)
     settings, complaints = Settings.from_env({variable_of(field): raw for field, (raw, _) in given.items()})
