@@ -1,5 +1,7 @@
 """`python -m spane_otel.demo ENDPOINT [--ui URL] [--once]`: the demo as a process of its own.
 
+Its executions are kept in the database that `SPANE_DATABASE_URL` (and `SPANE_SCHEMA`) name (read through the Redis of
+`SPANE_REDIS_URL`, if the service reads it so), else in its own memory.
 It stops at SIGINT, SIGTERM, and when its standard input is a pipe or socket whose other end is closed: whoever
 started it is gone. It runs at a low priority, so that it gives way to the service and to everything else.
 """
@@ -12,6 +14,8 @@ import stat
 import sys
 
 from spane_otel.demo.run import run
+from spane_otel.settings import Settings
+from spane_otel.stores.opening import open_store
 
 
 def main() -> int:
@@ -33,7 +37,10 @@ async def _run(endpoint: str, *, ui: str | None, once: bool) -> int:
     mode = os.fstat(sys.stdin.fileno()).st_mode
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
         loop.add_reader(sys.stdin.fileno(), _stop_at_end, stop)
-    return await run(endpoint, once=once, stop=stop, ui=ui, say=_say)
+    settings, _ = Settings.from_env(os.environ)
+    url = settings.database_url or "memory:"
+    async with open_store(url, schema=settings.schema, redis_url=settings.redis_url) as store:
+        return await run(endpoint, store, once=once, stop=stop, ui=ui, say=_say)
 
 
 def _stop_at_end(stop: asyncio.Event) -> None:

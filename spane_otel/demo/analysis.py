@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from spane_otel.demo.definition import PLACES
 from spane_otel.demo.sources import UNPARSABLE
 
 FIRST_SEED: Final = 9_007_199_254_740_993
@@ -24,8 +25,8 @@ _KINDS: Final[tuple[tuple[BrokenFile | None, bool], ...]] = (
     (None, False),
     ("fail_package", False),
 )
-_AT_MOST: Final = 10
-"""Packages in one execution."""
+_AT_MOST: Final = PLACES - 1
+"""Packages in one execution, beside an unparsable one."""
 
 
 class Analysis(Struct, frozen=True, kw_only=True):
@@ -35,18 +36,16 @@ class Analysis(Struct, frozen=True, kw_only=True):
     packages: list[str]
     seed: int
     on_broken_file: BrokenFile = "skip_file"
-    parallel: int = 4
-    """Packages parsed at the same time."""
     cpu_share: float = 0.2
     """The part of one core that the execution allows itself."""
     spelling_budget_s: float = 1.5
     """After this long the spelling check is cancelled."""
     busy_timeout_s: float = 0.05
     """How long the index's writer waits for a lock before it fails."""
-    retry_after_s: float = 1.0
-    """Before the second attempt; doubled before each further one."""
     deadline_s: float | None = None
     """After this long the whole execution is cancelled; None: never."""
+    folder: str | None = None
+    """Where its files are; made by whoever starts it."""
 
 
 def draw_analysis(seed: int, root: str, available: Sequence[str], unparsable: str, *, quick: bool = False) -> Analysis:
@@ -69,9 +68,7 @@ def draw_analysis(seed: int, root: str, available: Sequence[str], unparsable: st
         packages=packages,
         seed=seed,
         on_broken_file=on_broken_file or "skip_file",
-        parallel=rng.choice((2, 3, 4)),
         cpu_share=0.5 if quick else rng.choice((0.15, 0.2, 0.3)),
         spelling_budget_s=0.5 if quick else rng.choice((0.5, 1.5, 2.5)),
-        retry_after_s=1.0 if quick else 1.5,
         deadline_s=(0.8 if quick else 3.0) if is_late else None,
     )

@@ -2,7 +2,7 @@
 
 Everything here is synchronous and short, except `compact`, which holds the file locked from its first step to its
 last. A writer that meets the lock waits for its `busy_timeout_s` and then gets SQLite's own
-`OperationalError: database is locked`.
+`OperationalError: database is locked`. Every step may be done again, since a node whose process was killed is.
 """
 
 import sqlite3
@@ -54,7 +54,8 @@ class PackageTotals(Struct, frozen=True):
 
 
 def create_index(path: Path) -> None:
-    """Make an empty index at `path`, which must not exist."""
+    """Make an empty index at `path`, in the place of one that is there."""
+    path.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(_SCHEMA)
 
@@ -85,8 +86,9 @@ def connect(path: Path, *, busy_timeout_s: float = 5.0) -> sqlite3.Connection:
 
 
 def store_sources(path: Path, package: str, sources: Iterable[tuple[SourceFile, SourceText]]) -> None:
-    """Add the files of a package."""
+    """Keep the files of a package, in the place of those that are there."""
     with transaction(path) as connection:
+        connection.execute("DELETE FROM sources WHERE package = ?", (package,))
         connection.executemany(
             "INSERT INTO sources VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
             [
@@ -112,13 +114,15 @@ def load_sources(path: Path, package: str) -> list[tuple[SourceFile, SourceText]
 
 
 def store_modules(path: Path, package: str, modules: Iterable[Module]) -> int:
-    """Add what the modules of a package define and import; return the number of definitions."""
+    """Keep what the modules of a package define and import, as `store_sources`; return the number of definitions."""
     definitions: list[tuple[str, str, str, str, int, int]] = []
     imports: list[tuple[str, str, str]] = []
     for module in modules:
         definitions += [(module.name, package, d.name, d.kind, d.line, d.complexity) for d in module.definitions]
         imports += [(module.name, package, imported) for imported in module.imports]
     with transaction(path) as connection:
+        connection.execute("DELETE FROM definitions WHERE package = ?", (package,))
+        connection.execute("DELETE FROM imports WHERE package = ?", (package,))
         connection.executemany("INSERT INTO definitions VALUES (?, ?, ?, ?, ?, ?)", definitions)
         connection.executemany("INSERT INTO imports VALUES (?, ?, ?)", imports)
     return len(definitions)
@@ -126,8 +130,9 @@ def store_modules(path: Path, package: str, modules: Iterable[Module]) -> int:
 
 def summarise(connection: sqlite3.Connection) -> int:
     """Make the look-up indexes and a row per module, in the caller's transaction; return the number of modules."""
-    connection.execute("CREATE INDEX definitions_module ON definitions (module)")
-    connection.execute("CREATE INDEX imports_module ON imports (module)")
+    connection.execute("DELETE FROM modules")
+    connection.execute("CREATE INDEX IF NOT EXISTS definitions_module ON definitions (module)")
+    connection.execute("CREATE INDEX IF NOT EXISTS imports_module ON imports (module)")
     return connection.execute(_SUMMARISE).rowcount
 
 
@@ -164,6 +169,16 @@ def load_imports(path: Path) -> dict[str, list[str]]:
         for module, imported in connection.execute("SELECT module, imported FROM imports ORDER BY module, imported"):
             imports.setdefault(module, []).append(imported)
     return imports
+
+
+def load_duplicates(path: Path) -> list[list[str]]:
+    """Return the groups of modules whose files have the same content, the largest first, empty files left out."""
+    with closing(connect(path)) as connection:
+        groups: dict[int, list[str]] = {}
+        rows = connection.execute("SELECT sha256_64, module FROM sources WHERE lines > 0 ORDER BY module")
+        for sha256_64, module in rows:
+            groups.setdefault(sha256_64, []).append(module)
+    return sorted((each for each in groups.values() if len(each) > 1), key=lambda group: (-len(group), group))
 
 
 def load_totals(path: Path) -> list[PackageTotals]:

@@ -235,6 +235,15 @@ async def find_import_cycles(work: Workspace) -> dict[str, Any]:
     return {"modules": len(graph), "cycles": cycles}
 
 
+async def find_duplicates(work: Workspace) -> dict[str, Any]:
+    """Find the files that are the same but for their place."""
+    groups = index.load_duplicates(work.index)
+    await work.pace.rest()
+    for group in groups:
+        _log.info("%s has the content of %s", ", ".join(group[1:]), group[0])
+    return {"files": sum(len(group) - 1 for group in groups), "groups": groups}
+
+
 async def render_report(work: Workspace, findings: dict[str, Any]) -> dict[str, Any]:
     """Render the report of `findings`, the builtins of a `Findings`, into the workspace."""
     text = report.render_report(msgspec.convert(findings, Findings))

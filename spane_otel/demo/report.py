@@ -15,6 +15,8 @@ class Findings(Struct, frozen=True, kw_only=True):
     most_complex: Sequence[Complexity]
     cycles: Sequence[Sequence[str]]
     """Groups of modules that import each other."""
+    duplicates: Sequence[Sequence[str]] | None = None
+    """Groups of modules with the same content; None: nobody looked."""
     broken: Sequence[str]
     """What did not parse: files that were skipped, and packages that were given up."""
     suspicions: Sequence[Suspicion] | None
@@ -32,6 +34,9 @@ def render_report(findings: Findings) -> str:
     lines += _table(("function", "complexity"), [(f"{c.module}.{c.name}", c.complexity) for c in findings.most_complex])
     lines += ["## Import cycles", ""]
     lines += [f"- {' → '.join([*cycle, cycle[0]])}" for cycle in findings.cycles] or ["None."]
+    if findings.duplicates is not None:
+        lines += ["", "## Same content", ""]
+        lines += [f"- {' = '.join(group)}" for group in findings.duplicates] or ["None."]
     lines += ["", "## Not parsed", ""]
     lines += [f"- {name}" for name in findings.broken] or ["Everything parsed."]
     lines += ["", "## Spelling", "", *_spelling(findings.suspicions)]

@@ -1,39 +1,31 @@
-"""Wires the nodes into the workflow `analyse_stdlib` and runs it, recorded by the telemetry API.
-
-    discover_files → parse_packages → compact_index  ┐
-                       ↳ parse_package   write_index ├→ aggregate → find_import_cycles → render_report
-                         (a sub-workflow check_spelling ┘
-                          per package)
-
-`write_index` meets the lock that `compact_index` holds and is tried again; `check_spelling` is cancelled when its
-budget is spent, which costs the report one section and nothing else.
-"""
+"""Runs executions of the demo's workflow on an engine, each in a folder of its own, to their end."""
 
 import asyncio
+import contextlib
 import logging
-import sqlite3
+import shutil
 import tempfile
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from spane_otel.demo import nodes
 from spane_otel.demo.analysis import Analysis
-from spane_otel.demo.nodes import UNPARSABLE, Workspace
-from spane_otel.demo.pace import Pace
-from spane_otel.records import ExecutionStatus
-from spane_otel.telemetry import execution, node
-from spane_otel.version import __version__
+from spane_otel.demo.definition import FIRST_NOTES, SECOND_NOTES, WORKFLOW, analyse_stdlib, parse_package
+from spane_otel.demo.executors import Executors
+from spane_otel.engine import WorkflowEngine
+from spane_otel.errors import SpaneError
+from spane_otel.records import Execution, ExecutionStatus
+from spane_otel.stores.protocols import Store
 
-WORKFLOW: Final = "analyse_stdlib"
-SUB_WORKFLOW: Final = "parse_package"
-ATTEMPTS: Final = 6
-"""Of `write_index`, before the execution fails."""
+LEASE_SECONDS: Final = 10.0
+"""So long after this process was killed, another one goes on with its executions."""
+_FOLDER: Final = "spane-demo-"
+_STOP_SECONDS: Final = 5.0
 
-_log: Final = logging.getLogger("analyse_stdlib")
+_log: Final = logging.getLogger(__name__)
 
 
 class Outcome(Struct, frozen=True):
@@ -44,163 +36,88 @@ class Outcome(Struct, frozen=True):
     error: str | None = None
 
 
-class Parsed(Struct, frozen=True):
-    """What became of the packages."""
+class Runner:
+    """The demo's workflow on an engine over `store`; an async context manager.
 
-    packages: list[str]
-    """Those that were parsed, in the order asked for."""
-    broken: list[str]
-    """What did not parse."""
-
-
-async def run_analysis(analysis: Analysis) -> Outcome:
-    """Run one execution to its end; how it failed is in the outcome, never raised."""
-    execution_id = ""
-    try:
-        async with asyncio.timeout(analysis.deadline_s):
-            with execution(WORKFLOW, input=msgspec.to_builtins(analysis), version=__version__) as run:
-                execution_id = run.execution_id
-                with _temporary_folder() as folder:
-                    run.set_result(await _analyse(analysis, Workspace(Path(folder), Pace(analysis.cpu_share))))
-    except TimeoutError:
-        return Outcome(execution_id, "cancelled")
-    except (*UNPARSABLE, OSError, sqlite3.Error) as error:
-        return Outcome(execution_id, "failed", f"{type(error).__name__}: {error}")
-    return Outcome(execution_id, "completed")
-
-
-def _temporary_folder() -> "tempfile.TemporaryDirectory[str]":
-    """Return a folder that goes with the execution, whatever a cancelled thread still does inside."""
-    return tempfile.TemporaryDirectory(prefix="spane-demo-", ignore_cleanup_errors=True)
-
-
-async def _analyse(analysis: Analysis, work: Workspace) -> dict[str, Any]:
-    with node("discover_files", input={"root": analysis.root, "packages": analysis.packages}) as step:
-        discovered = await nodes.discover_files(work, analysis.root, analysis.packages)
-        step.set_result(discovered)
-    parsed = await _parse_packages(analysis, work, list(discovered["packages"]))
-
-    branches = await _gather(
-        compact=_compact_index(work), write=_write_index(analysis, work), spell=_check_spelling(analysis, work, parsed)
-    )
-
-    with node("aggregate") as step:
-        totals = await nodes.aggregate(work)
-        step.set_result(totals)
-    with node("find_import_cycles") as step:
-        found = await nodes.find_import_cycles(work)
-        step.set_result(found)
-    findings = {
-        "totals": totals["packages"],
-        "most_complex": totals["most_complex"],
-        "cycles": found["cycles"],
-        "broken": parsed.broken,
-        "suspicions": branches["spell"],
-    }
-    with node("render_report", input=findings) as step:
-        step.set_result(await nodes.render_report(work, findings))
-    return {"packages": len(parsed.packages), "broken": parsed.broken, "cycles": len(found["cycles"])}
-
-
-async def _parse_packages(analysis: Analysis, work: Workspace, packages: list[str]) -> Parsed:
-    """Parse packages side by side, each in an execution of its own; `fail_fast` cancels the rest at the first failure.
-
-    Raises:
-        SyntaxError, ValueError, RecursionError: under `fail_fast`, what the first broken file raised.
-
+    `retry_after_ms` is the definition's, see `analyse_stdlib`.
     """
-    turns = asyncio.Semaphore(analysis.parallel)
 
-    async def parse(package: str) -> list[str] | Exception:
-        async with turns:
-            try:
-                return await _parse_package(analysis, work, package)
-            except UNPARSABLE as error:
-                if analysis.on_broken_file == "fail_fast":
-                    raise
-                return error
+    def __init__(self, store: Store, *, retry_after_ms: int = 1_000) -> None:
+        self._store: Final = store
+        self._retry_after_ms: Final = retry_after_ms
+        self._engine: Final = WorkflowEngine(Executors().registry, store, lease_seconds=LEASE_SECONDS)
 
-    with node("parse_packages", input={"packages": packages, "parallel": analysis.parallel}) as step:
-        outcomes = await _gather(**{package: parse(package) for package in packages})
-        failed = {package: error for package, error in outcomes.items() if isinstance(error, Exception)}
-        skipped = [path for paths in outcomes.values() if isinstance(paths, list) for path in paths]
-        for package in failed:
-            _log.warning("going on without %s", package)
-        step.set_result({"parsed": len(packages) - len(failed), "failed": sorted(failed), "skipped": skipped})
-    return Parsed([name for name in packages if name not in failed], sorted([*failed, *skipped]))
+    async def __aenter__(self) -> Self:
+        return self
 
+    async def __aexit__(self, *_: object) -> None:
+        await self._engine.aclose(_STOP_SECONDS)
 
-async def _gather(**branches: Coroutine[Any, Any, Any]) -> dict[str, Any]:
-    """Return what `branches` return; the first that raises cancels the others, and is raised once they have ended.
-
-    A task group would raise an ExceptionGroup, in which nobody looks for the file that does not parse.
-    """
-    tasks = {name: asyncio.create_task(branch) for name, branch in branches.items()}
-    try:
-        await asyncio.gather(*tasks.values())
-    except BaseException:
-        for task in tasks.values():
-            task.cancel()
-        await asyncio.wait(tasks.values())
-        raise
-    return {name: task.result() for name, task in tasks.items()}
-
-
-async def _parse_package(analysis: Analysis, work: Workspace, package: str) -> list[str]:
-    """Run the sub-workflow of one package; return the files that were skipped."""
-    with execution(SUB_WORKFLOW, input={"package": package, "on_broken_file": analysis.on_broken_file}) as run:
-        with node("read_sources", input={"package": package}) as step:
-            step.set_result(await nodes.read_sources(work, package))
-        with node("parse_modules", input={"package": package}) as step:
-            parsed = await nodes.parse_modules(work, package, analysis.on_broken_file)
-            step.set_result(parsed)
-        with node("count_complexity") as step:
-            complexity = await nodes.count_complexity(work, package)
-            step.set_result(complexity)
-        with node("store_definitions") as step:
-            stored = await nodes.store_definitions(work, package)
-            step.set_result(stored)
-        run.set_result({"package": package, **parsed, **complexity, **stored})
-        skipped: list[str] = parsed["skipped"]
-        return skipped
-
-
-async def _compact_index(work: Workspace) -> None:
-    with node("compact_index") as step:
-        step.set_result(await nodes.compact_index(work))
-
-
-async def _write_index(analysis: Analysis, work: Workspace) -> None:
-    """Try until the index is not locked, waiting twice as long each time.
-
-    Raises:
-        sqlite3.OperationalError: it was locked at every one of ATTEMPTS attempts.
-
-    """
-    wait_s = analysis.retry_after_s
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            with node("write_index", input={"busy_timeout_s": analysis.busy_timeout_s}) as step:
-                step.set_result(await nodes.write_index(work, analysis.busy_timeout_s))
-        except sqlite3.OperationalError as error:
-            if attempt == ATTEMPTS:
-                raise
-            _log.warning("attempt %d to write the index failed (%s), next in %.1f s", attempt, error, wait_s)
-            await asyncio.sleep(wait_s)
-            wait_s *= 2
+    async def register(self) -> None:
+        """Register the first version of the workflow, where the store has none; else the second, which it had."""
+        await self._engine.register_workflow(parse_package(), FIRST_NOTES)
+        if await self._store.get_workflow_version(WORKFLOW) is None:
+            await self._engine.register_workflow(analyse_stdlib(retry_after_ms=self._retry_after_ms), FIRST_NOTES)
         else:
-            return
+            await self.register_second()
+
+    async def register_second(self) -> None:
+        """Register the second version, which executions are pinned to from now on."""
+        definition = analyse_stdlib(retry_after_ms=self._retry_after_ms, with_duplicates=True)
+        await self._engine.register_workflow(definition, SECOND_NOTES)
+
+    async def run(self, analysis: Analysis) -> Outcome:
+        """Run one execution to its end; how it failed is in the outcome, never raised.
+
+        Who is cancelled meanwhile has cancelled the execution when this returns.
+
+        Raises:
+            StoreError: the store did not take the execution.
+
+        """
+        folder = tempfile.mkdtemp(prefix=_FOLDER)
+        try:
+            given = msgspec.to_builtins(replace(analysis, folder=folder))
+            execution_id = await self._engine.start(WORKFLOW, given)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return await self._finish(execution_id, folder, analysis.deadline_s)
+
+    async def go_on(self) -> None:
+        """Await the executions of a demo that is gone, which the engine takes over, and remove their folders."""
+        running = await self._store.list_executions(WORKFLOW, status="running", limit=1_000)
+        folders = {each.execution_id: folder for each in running if (folder := _folder_of(each)) is not None}
+        await asyncio.gather(*(self._finish(*each, deadline_s=None) for each in folders.items()))
+
+    async def _finish(self, execution_id: str, folder: str, deadline_s: float | None) -> Outcome:
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._engine.wait(execution_id)
+        except TimeoutError:
+            await self._cancel(execution_id)
+        except asyncio.CancelledError:
+            await self._cancel(execution_id)
+            raise
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)  # whatever a cancelled thread still does inside
+        execution = await self._store.get_execution(execution_id)
+        if execution is None:
+            return Outcome(execution_id, "cancelled", "it was deleted")
+        return Outcome(execution_id, execution.status, execution.error)
+
+    async def _cancel(self, execution_id: str) -> None:
+        """Cancel an execution and wait until nothing of it runs; one that has ended meanwhile stays as it is."""
+        with contextlib.suppress(SpaneError, TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._engine.cancel(execution_id)
+                await self._engine.wait(execution_id)
 
 
-async def _check_spelling(analysis: Analysis, work: Workspace, parsed: Parsed) -> list[Any] | None:
-    """Return the suspicions; None if the budget was spent first."""
-    try:
-        async with asyncio.timeout(analysis.spelling_budget_s):
-            with node("check_spelling", input={"budget_s": analysis.spelling_budget_s}) as step:
-                checked = await nodes.check_spelling(work, parsed.packages)
-                step.set_result(checked)
-    except TimeoutError:
-        _log.warning("spelling not checked: its budget of %.1f s is spent", analysis.spelling_budget_s)
+def _folder_of(execution: Execution) -> str | None:
+    """Return the folder of an execution, if it is one of ours in this machine's folder of temporary files."""
+    given: Any = execution.initial_data
+    folder = given.get("folder") if isinstance(given, dict) else None
+    if not isinstance(folder, str) or not Path(folder).name.startswith(_FOLDER):
         return None
-    suspicions: list[Any] = checked["suspicions"]
-    return suspicions
+    return folder if Path(folder).parent == Path(tempfile.gettempdir()) else None

@@ -28,6 +28,33 @@ def test_the_demo_keeps_starting_executions_and_leaves_no_process_behind(killed:
         time.sleep(0.05)
 
 
+@pytest.mark.system
+def test_the_demo_keeps_its_state_in_the_services_database_and_goes_on_with_a_second_version(
+    migrated_postgres_url: str,
+) -> None:
+    environ = {"SPANE_DATABASE_URL": migrated_postgres_url}
+    with ServiceProcess("--store", "postgres", command="demo", environ=environ) as service:
+        await_statuses(service, {"completed", "failed", "cancelled"})
+        (child,) = children(service.process.pid)
+        arguments = Path(f"/proc/{child}/cmdline").read_text()
+        deadline = time.monotonic() + 60
+        while {each["workflow_version"] for each in executions(service)} != {1, 2}:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        completed = next(each for each in executions(service) if each["status"] == "completed")
+        trace = service.get(f"/api/v1/executions/{completed['execution_id']}/trace")
+        assert service.stop() == 0
+    assert migrated_postgres_url not in arguments
+    assert completed["origin"] == "api"
+    assert completed["counts"]["nodes_done"] == completed["counts"]["nodes_total"]
+    assert {"discover_files", "write_index", "render_report"} <= {span["node_id"] for span in trace["spans"]}
+
+
+def executions(service: ServiceProcess) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = service.get("/api/v1/executions?workflow_id=analyse_stdlib&limit=1000")["items"]
+    return items
+
+
 def await_statuses(service: ServiceProcess, wanted: set[str]) -> set[str]:
     """Wait until executions of every wanted status are listed; return the statuses seen."""
     deadline = time.monotonic() + 60

@@ -83,6 +83,24 @@ def test_a_transaction_that_raises_leaves_nothing_behind(path: Path) -> None:
     assert summarise(path) == 2
 
 
+def test_every_step_may_be_done_again(path: Path) -> None:
+    """A node whose process was killed runs again, on what it had written."""
+    module = parse_module("a.b", "/a.b.py", b"import a.c\ndef f(): pass\n")
+    for _ in range(2):
+        index.store_sources(path, "a", index.load_sources(path, "a"))
+        assert index.store_modules(path, "a", [module]) == 1
+        assert summarise(path) == 2
+    assert [total.definitions for total in index.load_totals(path)] == [1]
+    index.create_index(path)
+    assert index.load_totals(path) == []
+
+
+def test_files_with_the_same_content_are_found_before_and_after_compaction(path: Path) -> None:
+    assert index.load_duplicates(path) == [["a.b", "a.c"]]
+    list(index.compact(path))
+    assert index.load_duplicates(path) == [["a.b", "a.c"]]
+
+
 def test_an_index_that_does_not_exist_is_not_made_by_reading(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError):
         index.load_totals(tmp_path / "missing.sqlite3")

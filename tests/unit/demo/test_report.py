@@ -11,6 +11,7 @@ def test_a_report_has_every_section_filled() -> None:
             totals=[PackageTotals("json", 5, 900, 40, 17)],
             most_complex=[Complexity("json.scanner", "scan", 17)],
             cycles=[["a", "b"]],
+            duplicates=[["a.x", "b.x"]],
             broken=["test.tokenizedata"],
             suspicions=[Suspicion("recieved", "received", 0.88)],
         )
@@ -18,6 +19,7 @@ def test_a_report_has_every_section_filled() -> None:
     assert "| json | 5 | 900 | 40 | 17 |" in text
     assert "| json.scanner.scan | 17 |" in text
     assert "- a → b → a" in text
+    assert "- a.x = b.x" in text
     assert "- test.tokenizedata" in text
     assert "- recieved: received? (0.88)" in text
 
