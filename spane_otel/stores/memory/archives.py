@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from msgspec.structs import replace
 
 from spane_otel.archives import ExecutionArchive, TelemetryArchive
+from spane_otel.derivation import fold
 from spane_otel.ids import span_id_to_bytes
 from spane_otel.jsontext import encode_payload
 from spane_otel.records import Batch, LogRow, SpanRow, WriteResult
@@ -41,7 +42,8 @@ class Archives(Part):
             journal = executions.journals[execution_id]
             letters = sorted(journal.dead_letters.values(), key=lambda each: each.order)
             return ExecutionArchive(
-                execution=self._state.execution(held, now_ns),
+                # Whether its process is stale is the other store's to find out.
+                execution=replace(self._state.execution(held, now_ns), abandoned_since_ns=None),
                 nodes_total=journal.nodes_total,
                 content_hash=journal.content_hash,
                 timeout_ns=journal.timeout_ns,
@@ -144,6 +146,7 @@ def _key(row: SpanRow | LogRow) -> Key:
 
 def _held(archive: ExecutionArchive) -> HeldExecution:
     execution = archive.execution
+    initial_data, result = _payload_texts(archive)
     return HeldExecution(
         execution_id=execution.execution_id,
         workflow_id=execution.workflow_id,
@@ -157,10 +160,22 @@ def _held(archive: ExecutionArchive) -> HeldExecution:
         parent_execution_id=execution.parent_execution_id,
         root_execution_id=execution.root_execution_id,
         depth=execution.depth,
-        initial_data=encode_payload(execution.initial_data) if archive.has_initial_data else None,
-        result=encode_payload(execution.result) if archive.has_result else None,
+        initial_data=initial_data,
+        result=result,
         error=execution.error,
         process_id=archive.process_id,
+    )
+
+
+def _payload_texts(archive: ExecutionArchive) -> tuple[str | None, str | None]:
+    """Return the JSON texts of initial data and result; those that came from spans exactly as they came."""
+    execution = archive.execution
+    if execution.origin == "spans" and archive.traces:
+        stamp = fold(archive.traces).stamp
+        return stamp.input, stamp.output
+    return (
+        encode_payload(execution.initial_data) if archive.has_initial_data else None,
+        encode_payload(execution.result) if archive.has_result else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 import heapq
 import json
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -145,5 +146,7 @@ class Executions(Part):
         (after,) = (0,) if cursor is None else decode_cursor(cursor, int)
         with self._settled:
             journal = self._state.executions.journals.get(execution_id)
-            found = [] if journal is None else journal.audit[max(after, 0) : max(after, 0) + limit + 1]
+            audit = [] if journal is None else journal.audit
+            first = bisect_right(audit, after, key=lambda entry: entry.seq)
+            found = audit[first : first + limit + 1]
         return Page(found[:limit], encode_cursor(found[limit - 1].seq) if len(found) > limit else None)

@@ -36,7 +36,7 @@ class Workflows(Part):
                 return held.current.version
             version = held.current.version + 1 if held.versions else 1
             workflows.add_version(held, version, given.text, now_ns, given.created_by, given.change_notes)
-            held.is_active, held.updated_ns, held.name, held.description = True, now_ns, given.name, given.description
+            held.is_active, held.updated_ns = True, now_ns
             workflows.held[workflow_id] = held
             return version
 
@@ -118,13 +118,12 @@ class Workflows(Part):
                 workflows.add_version(
                     held, version.version, text, version.created_ns, version.created_by, version.change_notes
                 )
-            if not held.versions:
+            if not hashes:
                 return
             held.versions = dict(sorted(held.versions.items()))
-            if archive.workflow_id not in workflows.held:
-                workflows.held[archive.workflow_id] = held
-                held.created_ns = archive.created_ns
-            if any(version.version == held.current.version for version, _ in new):
-                # The archive is ahead of what was here: it knows how the workflow is now.
+            if max(hashes) == held.current.version:
+                # The archive is not behind what is here: it knows how the workflow is now.
                 held.is_active, held.updated_ns = archive.is_active, archive.updated_ns
-                held.describe()
+            is_new = archive.workflow_id not in workflows.held
+            held.created_ns = archive.created_ns if is_new else min(held.created_ns, archive.created_ns)
+            workflows.held[archive.workflow_id] = held

@@ -169,7 +169,7 @@ class Journal(Struct):
         self.changed_ns = now_ns
         entry = AuditEntry(
             execution_id=execution_id,
-            seq=len(self.audit) + 1,
+            seq=self.audit[-1].seq + 1 if self.audit else 1,
             changed_ns=now_ns,
             change=change,
             old_value=old,

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from spane_otel.graph import content_hash, is_tolerant, load_workflow
 from spane_otel.state import ListedWorkflow, Workflow, WorkflowVersion
-from spane_otel.values import clean_text
 
 
 class HeldVersion(Struct, frozen=True, kw_only=True):
@@ -39,8 +38,6 @@ class HeldWorkflow(Struct, kw_only=True):
     is_active: bool = True
     created_ns: int = 0
     updated_ns: int = 0
-    name: str = ""
-    description: str | None = None
 
     @property
     def current(self) -> HeldVersion:
@@ -49,12 +46,6 @@ class HeldWorkflow(Struct, kw_only=True):
     @property
     def order(self) -> tuple[int, str]:
         return self.updated_ns, self.workflow_id
-
-    def describe(self) -> None:
-        """Take name and description from the current version."""
-        workflow = self.current.workflow()
-        self.name = clean_text(workflow.name)
-        self.description = None if workflow.description is None else clean_text(workflow.description)
 
     def listed(self) -> ListedWorkflow:
         return ListedWorkflow.of(
