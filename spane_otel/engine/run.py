@@ -22,7 +22,7 @@ from spane_otel.engine.results import Settled, result_of, settled_from, skipped
 from spane_otel.engine.runtime import Runtime
 from spane_otel.engine.versions import Version
 from spane_otel.errors import InvalidTransitionError, LeaseLostError, UnknownExecutionError
-from spane_otel.graph import Progress, wait_ms
+from spane_otel.graph import DELAY, Progress, wait_ms
 from spane_otel.graph.validation import BUILT_IN_TYPES
 from spane_otel.records import Execution, ExecutionStatus, Trace
 from spane_otel.state import NodeResult
@@ -101,7 +101,9 @@ class Run:
     @property
     def is_idle(self) -> bool:
         """Whether it only waits: nothing runs and nothing is about to."""
-        return not self._running and not self._queued and not self._ledger.is_writing
+        nodes = self.version.dag.nodes
+        is_busy = any(nodes[node_id].type != DELAY for node_id in self._running)
+        return not is_busy and not self._queued and not self._ledger.is_writing
 
     def pause(self) -> None:
         """Start no more nodes; those that run finish."""
