@@ -1,6 +1,8 @@
 """The code of docs/state-storage.md runs, against each store, and comes to what the page says."""
 
+import ast
 import asyncio
+import inspect
 import os
 import re
 import sys
@@ -9,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from spane_otel import InMemoryExecutionStore, PostgresExecutionStore, WorkflowCacheOptions
 from tests.acceptance.documented import Block, read_blocks, run_python, run_shell
 
 PAGE = Path(__file__).parents[2] / "docs" / "state-storage.md"
@@ -112,6 +115,26 @@ def test_every_table_is_on_the_page_and_none_besides() -> None:
     named = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`[^|]+)\|", section, re.MULTILINE)))
     tables = re.findall(r"^CREATE TABLE spane\.(\w+)", SCHEMA.read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(named) == sorted(tables)
+
+
+@pytest.mark.parametrize("made", [InMemoryExecutionStore, PostgresExecutionStore, WorkflowCacheOptions])
+def test_the_numbers_that_the_page_gives_for_defaults_are_the_defaults(made: type) -> None:
+    calls = [
+        call
+        for block in read_blocks(TEXT)
+        if block.language == "python"
+        for call in ast.walk(ast.parse(block.source))
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == made.__name__
+    ]
+    given = {
+        (keyword.arg, keyword.value.value)
+        for call in calls
+        for keyword in call.keywords
+        if isinstance(keyword.value, ast.Constant) and isinstance(keyword.value.value, int)
+    }
+    parameters = inspect.signature(made).parameters
+    assert given
+    assert given == {(name, parameters[name or ""].default) for name, _ in given}
 
 
 def test_every_section_of_spanes_page_has_its_counterpart() -> None:
