@@ -80,10 +80,44 @@ def new_span(
         raise InvalidValueError("a span's name is text", reason="name")
     if start_ns is not None and type(start_ns) is not int:
         raise InvalidValueError("start_ns must be integer nanoseconds", reason="start_ns")
+    row = span_row(
+        execution_id,
+        text,
+        resource=resource,
+        now_ns=now_ns,
+        name=name,
+        node_id=node_id,
+        parent_id=parent_id,
+        start_ns=start_ns,
+        status=status,
+        error=error,
+        metadata=metadata,
+    )
+    refusal = refuse_span(row, window)
+    if refusal is not None:
+        raise InvalidValueError(refusal.detail, reason=refusal.reason)
+    return text, NewSpan(row, parent_id, start_ns is not None)
+
+
+def span_row(
+    execution_id: str,
+    text: str,
+    *,
+    resource: ResourceRow,
+    now_ns: int,
+    name: str,
+    node_id: str | None,
+    parent_id: str | None,
+    start_ns: int | None,
+    status: str,
+    error: str | None,
+    metadata: Mapping[str, Any] | None,
+) -> SpanRow:
+    """Return the row of a span whose id, node, status and times have been checked, without its parent."""
     begins_ns = now_ns if start_ns is None else start_ns
     attributes = _attributes(metadata)
     message = _message(error)
-    row = SpanRow(
+    return SpanRow(
         trace_id=execution_trace_id(execution_id),
         span_id=added_span_id(execution_id, text),
         start_ns=begins_ns,
@@ -95,7 +129,7 @@ def new_span(
         kind=1,
         status=STATUSES[status],
         status_message=message,
-        state=status,  # type: ignore[arg-type]  # checked above
+        state=status,  # type: ignore[arg-type]  # checked before
         attributes=attributes.text,
         dropped_attributes_count=attributes.dropped,
         execution_id=execution_id,
@@ -110,10 +144,6 @@ def new_span(
             attributes.text.encode(),
         ),
     )
-    refusal = refuse_span(row, window)
-    if refusal is not None:
-        raise InvalidValueError(refusal.detail, reason=refusal.reason)
-    return text, NewSpan(row, parent_id, start_ns is not None)
 
 
 class SpanChange(Struct, frozen=True):
@@ -194,21 +224,51 @@ def new_log(
     text = new_execution_id() if id is None else id
     _check_ids(text, node_id, None)
     try:
-        severity = least_severity(level)
+        least_severity(level)
     except ValueError:
         raise InvalidValueError(f"{level!r} is no level", reason="level") from None
     if time_ns is not None and type(time_ns) is not int:
         raise InvalidValueError("time_ns must be integer nanoseconds", reason="time_ns")
+    row = log_row(
+        execution_id,
+        text,
+        message,
+        resource=resource,
+        now_ns=now_ns,
+        level=level,
+        node_id=node_id,
+        time_ns=time_ns,
+        metadata=metadata,
+    )
+    refusal = refuse_log(row, window)
+    if refusal is not None:
+        raise InvalidValueError(refusal.detail, reason=refusal.reason)
+    return text, row
+
+
+def log_row(
+    execution_id: str,
+    text: str,
+    message: str,
+    *,
+    resource: ResourceRow,
+    now_ns: int,
+    level: str,
+    node_id: str | None,
+    time_ns: int | None,
+    metadata: Mapping[str, Any] | None,
+) -> LogRow:
+    """Return the row of a log record whose id, node, level and time have been checked, without a span."""
     attributes = _attributes(metadata)
-    row = LogRow(
-        log_id=hash16(b"added", execution_id.encode(), text.encode()),
+    return LogRow(
+        log_id=added_log_id(execution_id, text),
         trace_key=execution_trace_id(execution_id),
         time_ns=now_ns if time_ns is None else time_ns,
         resource_id=resource.resource_id,
         scope_id=SCOPE.scope_id,
         service=resource.service,
         observed_ns=now_ns,
-        severity=severity,
+        severity=least_severity(level),
         severity_text=level.upper(),
         body=encode_body(message),
         attributes=attributes.text,
@@ -217,10 +277,11 @@ def new_log(
         node_id=node_id,
         uid=text,
     )
-    refusal = refuse_log(row, window)
-    if refusal is not None:
-        raise InvalidValueError(refusal.detail, reason=refusal.reason)
-    return text, row
+
+
+def added_log_id(execution_id: str, text: str) -> bytes:
+    """Return the id of a log record that is added by hand."""
+    return hash16(b"added", execution_id.encode(), text.encode())
 
 
 def _attributes(metadata: Mapping[str, Any] | None) -> Any:
