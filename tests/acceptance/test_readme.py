@@ -13,15 +13,15 @@ from tests.service_process import ServiceProcess
 README = Path(__file__).parents[2] / "README.md"
 
 
-def example() -> str:
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    return str(code)
+def examples() -> list[str]:
+    """The code of the page: of an instrumented program, and of one with an engine."""
+    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
-def run_example(folder: Path, endpoint: str) -> str:
+def run_example(number: int, folder: Path, endpoint: str) -> str:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPANE_", "OTEL_"))}
     done = subprocess.run(
-        [sys.executable, "-c", example()],
+        [sys.executable, "-c", examples()[number]],
         cwd=folder,
         env={**kept, "SPANE_ENDPOINT": endpoint},
         capture_output=True,
@@ -32,15 +32,21 @@ def run_example(folder: Path, endpoint: str) -> str:
     return done.stdout
 
 
-def test_the_example_has_about_twenty_lines() -> None:
-    assert len(example().splitlines()) <= 24
+def test_an_instrumented_program_has_about_twenty_lines() -> None:
+    assert len(examples()[0].splitlines()) <= 24
+
+
+def test_the_workflow_on_the_engine_prints_what_the_page_says(tmp_path: Path) -> None:
+    assert len(examples()) == 2
+    printed = run_example(1, tmp_path, "http://127.0.0.1:9").rstrip("\n")
+    assert f"It prints `{printed}`" in README.read_text(encoding="utf-8")
 
 
 def test_the_example_is_seen_as_an_execution_with_nodes_arguments_and_log_lines(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").write_bytes(b"")
     (tmp_path / "one.txt").write_bytes(b"1\n")
     with ServiceProcess("--store", "memory") as service:
-        assert run_example(tmp_path, service.otlp) == "committed\n"
+        assert run_example(0, tmp_path, service.otlp) == "committed\n"
         (listed,) = service.get("/api/v1/executions")["items"]
         address = f"/api/v1/executions/{listed['execution_id']}"
         execution = service.get(address)
@@ -62,4 +68,4 @@ def test_the_example_is_seen_as_an_execution_with_nodes_arguments_and_log_lines(
 @pytest.mark.system
 def test_the_example_says_so_when_nobody_listens(tmp_path: Path) -> None:
     """It takes the whole patience of `flush`."""
-    assert run_example(tmp_path, "http://127.0.0.1:9").startswith("not committed")
+    assert run_example(0, tmp_path, "http://127.0.0.1:9").startswith("not committed")

@@ -1,20 +1,28 @@
 """What the documents say of the code is so: links, tests, settings, limits, layout."""
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
+from spane_otel.jsontext import PAYLOAD_MAX_BYTES
 from spane_otel.records import TRACE_SPAN_LIMIT
 from spane_otel.server.bodies import MAX_BYTES
 from spane_otel.settings import Settings, variable_of
+from spane_otel.state import MAX_DEPTH
 from spane_otel.stores.admission import MAX_ID
-from spane_otel.stores.memory.store import MAX_LOGS, MAX_SPANS
+from spane_otel.stores.memory.store import MAX_LOGS, MAX_SPANS, InMemoryExecutionStore
 from spane_otel.values import DEFAULT_LIMITS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def max_executions() -> int:
+    default: int = inspect.signature(InMemoryExecutionStore).parameters["max_executions"].default
+    return default
 
 
 def relative(path: Path) -> str:
@@ -71,7 +79,9 @@ def test_the_readme_gives_the_defaults_of_the_code() -> None:
         ("nesting", [DEFAULT_LIMITS.depth]),
         ("an execution id", [MAX_ID]),
         ("spans of one trace read", [TRACE_SPAN_LIMIT]),
-        ("the in-memory store", [MAX_SPANS, MAX_LOGS]),
+        ("a node's result or input", [PAYLOAD_MAX_BYTES // 2**20]),
+        ("sub-workflows inside each other", [MAX_DEPTH]),
+        ("the in-memory store", [MAX_SPANS, MAX_LOGS, max_executions()]),
     ],
 )
 def test_the_readme_gives_the_limits_of_the_code(row: str, numbers: list[int]) -> None:
