@@ -5,6 +5,30 @@ SELECT * FROM spane.execution_spans
  ORDER BY start_ns, seq, span_id, trace_id
  LIMIT :limit;
 
+-- name: list_execution_spans
+-- Reads of each execution that is there its traces, each with its spans, unless another execution has it too.
+SELECT asked.n::integer, link.trace_id, link.start_ns AS linked_ns, link.is_shared, span.span_id, span.start_ns,
+       span.end_ns, span.parent_id, span.resource_id, span.scope_id, span.flags, span.seq, span.kind, span.status,
+       span.dropped_attributes_count, span.dropped_events_count, span.dropped_links_count, span.name,
+       span.status_message, span.state, span.trace_state, span.execution_id, span.node_id, span.process_id,
+       span.added_id, span.attributes, span.events, span.links
+  FROM unnest(:execution_ids::text[]) WITH ORDINALITY AS asked (execution_id, n)
+ CROSS JOIN LATERAL (
+       SELECT FROM spane.executions AS held WHERE held.execution_id = asked.execution_id OFFSET 0) AS known
+  LEFT JOIN LATERAL (
+       SELECT trace_id, start_ns,
+              EXISTS (SELECT FROM spane.execution_traces AS other
+                       WHERE other.trace_id = own.trace_id AND other.execution_id <> own.execution_id
+                         AND other.root_span_id = 0 AND other.root_start_ns = 0 OFFSET 0) AS is_shared
+         FROM spane.execution_traces AS own
+        WHERE own.execution_id = asked.execution_id AND own.root_span_id = 0 AND own.root_start_ns = 0
+       OFFSET 0) AS link ON true
+  LEFT JOIN LATERAL (
+       SELECT * FROM spane.execution_spans AS held
+        WHERE held.trace_id = link.trace_id AND NOT link.is_shared
+        ORDER BY held.start_ns, held.seq, held.span_id
+        LIMIT :limit) AS span ON true;
+
 -- name: list_resources
 -- Reads resources by their ids.
 SELECT * FROM spane.resources WHERE resource_id = ANY (:ids::uuid[]);

@@ -8,7 +8,7 @@ from asyncpg.pgproto.pgproto import UUID
 from spane_otel.archives import WorkflowArchive
 from spane_otel.errors import ConflictError
 from spane_otel.graph import is_tolerant, load_workflow
-from spane_otel.state import Workflow, WorkflowVersion
+from spane_otel.state import WorkflowVersion
 from spane_otel.stores.postgres.database import Session
 from spane_otel.stores.postgres.workflows import read_workflow_version
 from spane_otel.values import clean_text
@@ -49,7 +49,7 @@ async def write_workflow(session: Session, archive: WorkflowArchive) -> None:
         await session.fetch("lock_workflow", workflow_id=archive.workflow_id)
         rows = await session.fetch("list_workflow_versions", workflow_id=archive.workflow_id)
         for version, text in _missing(archive, {row["version"]: row["content_hash"].hex for row in rows}):
-            await _insert(session, version, load_workflow(json.loads(text)), text)
+            await _insert(session, archive.workflow_id, version, text)
         current = max((each for each in archive.versions if each[0].is_current), key=_number, default=None)
         if current is not None:
             workflow = load_workflow(json.loads(current[1]))
@@ -74,10 +74,11 @@ def _missing(archive: WorkflowArchive, held: dict[int, str]) -> Versions:
     return [each for each in archive.versions if each[0].version not in held]
 
 
-async def _insert(session: Session, version: WorkflowVersion, workflow: Workflow, text: str) -> None:
+async def _insert(session: Session, workflow_id: str, version: WorkflowVersion, text: str) -> None:
+    workflow = load_workflow(json.loads(text))
     await session.execute(
         "insert_workflow_version",
-        workflow_id=version.workflow_id,
+        workflow_id=workflow_id,
         version=version.version,
         content_hash=UUID(version.content_hash),
         node_count=len(workflow.nodes),
@@ -88,7 +89,7 @@ async def _insert(session: Session, version: WorkflowVersion, workflow: Workflow
     )
     await session.execute(
         "insert_workflow_nodes",
-        workflow_id=version.workflow_id,
+        workflow_id=workflow_id,
         version=version.version,
         node_id=[node.id for node in workflow.nodes],
         type=[clean_text(node.type) for node in workflow.nodes],

@@ -12,6 +12,7 @@ from asyncpg import Record
 from spane_otel.errors import InvalidValueError, SchemaError, SpaneError, StoreError, StoreUnavailableError
 from spane_otel.settings import mask_url
 from spane_otel.stores.postgres.classify import Fate, classify, poison_reason
+from spane_otel.stores.postgres.origins import Resources, Scopes
 from spane_otel.stores.postgres.pool import Connection, Pools, PoolSettings, Use
 from spane_otel.stores.postgres.schema import check_schema
 from spane_otel.stores.postgres.statements import check_schema_name, load_statements
@@ -38,6 +39,8 @@ class Session:
         """Where the session is lent to us, too, and for one transaction only: the end of that one."""
         self._is_begun = False
         self.schema: Final = database.schema
+        self.resources: Final = database.resources
+        self.scopes: Final = database.scopes
 
     async def fetch(self, name: str, /, **values: Any) -> list[Record]:
         """Run a statement of sql/queries and return its rows."""
@@ -108,6 +111,8 @@ class Database:
         self.address: Final = mask_url(url)
         self.statements: Final = load_statements(schema)
         self.pools: Final = Pools(url, self.statements, settings)
+        self.resources: Final = Resources()
+        self.scopes: Final = Scopes()
         self._is_checked = False
 
     async def check(self) -> None:

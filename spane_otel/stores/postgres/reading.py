@@ -32,6 +32,7 @@ from spane_otel.stores.postgres.processes import Process, read_processes
 
 _NO_RESOURCE: Final = Resource(attributes=JsonMap())
 _NO_SCOPE: Final = Scope()
+_NO_ITEMS: Final = JsonList()
 
 
 class Reading:
@@ -46,15 +47,20 @@ class Reading:
 
     @classmethod
     async def of(cls, session: Session, rows: Sequence[Record]) -> "Reading":
-        """Return a reading for `rows`, having read what they point to."""
-        resource_ids = list(dict.fromkeys(row["resource_id"] for row in rows))
-        scope_ids = list(dict.fromkeys(row["scope_id"] for row in rows))
-        resources = {row["resource_id"]: row for row in await session.fetch("list_resources", ids=resource_ids)}
-        scopes = {row["scope_id"]: row for row in await session.fetch("list_scopes", ids=scope_ids)}
+        """Return a reading for `rows`, having read what they point to and is not known yet."""
+        await read_origins(session, rows)
+        processes = await read_processes(session, (row["process_id"] for row in rows))
+        return cls.known(session, rows, processes)
+
+    @classmethod
+    def known(cls, session: Session, rows: Sequence[Record], processes: dict[str, Process]) -> "Reading":
+        """Return a reading for `rows`, what they point to having been read before."""
+        resource_ids = list(dict.fromkeys([row["resource_id"] for row in rows]))
+        scope_ids = list(dict.fromkeys([row["scope_id"] for row in rows]))
         reading = cls(
-            [_resource(resources.get(each)) for each in resource_ids],
-            [_scope(scopes.get(each)) for each in scope_ids],
-            await read_processes(session, (row["process_id"] for row in rows)),
+            [session.resources.get(each) or _NO_RESOURCE for each in resource_ids],
+            [session.scopes.get(each) or _NO_SCOPE for each in scope_ids],
+            processes,
         )
         reading._resource_places = {each: place for place, each in enumerate(resource_ids)}
         reading._scope_places = {each: place for place, each in enumerate(scope_ids)}
@@ -86,9 +92,9 @@ class Reading:
             flags=row["flags"],
             attributes=JsonMap(row["attributes"]),
             dropped_attributes_count=row["dropped_attributes_count"],
-            events=JsonList(row["events"] or "[]"),
+            events=_items(row["events"]),
             dropped_events_count=row["dropped_events_count"],
-            links=JsonList(row["links"] or "[]"),
+            links=_items(row["links"]),
             dropped_links_count=row["dropped_links_count"],
             resource=self._resource_places[row["resource_id"]],
             scope=self._scope_places[row["scope_id"]],
@@ -264,15 +270,27 @@ def read_summary(
     )
 
 
-def _resource(row: Record | None) -> Resource:
-    if row is None:
-        return _NO_RESOURCE
+async def read_origins(session: Session, rows: Sequence[Record]) -> None:
+    """Read the resources and scopes that rows point to and that this process does not know yet."""
+    resource_ids = session.resources.unknown({row["resource_id"] for row in rows})
+    if resource_ids:
+        for row in await session.fetch("list_resources", ids=resource_ids):
+            session.resources.add(row["resource_id"], _resource(row))
+    scope_ids = session.scopes.unknown({row["scope_id"] for row in rows})
+    if scope_ids:
+        for row in await session.fetch("list_scopes", ids=scope_ids):
+            session.scopes.add(row["scope_id"], _scope(row))
+
+
+def _items(text: str | None) -> JsonList:
+    return _NO_ITEMS if text is None else JsonList(text)
+
+
+def _resource(row: Record) -> Resource:
     return Resource(JsonMap(row["attributes"]), row["schema_url"], row["dropped_attributes_count"])
 
 
-def _scope(row: Record | None) -> Scope:
-    if row is None:
-        return _NO_SCOPE
+def _scope(row: Record) -> Scope:
     return Scope(
         row["name"], row["version"], JsonMap(row["attributes"]), row["schema_url"], row["dropped_attributes_count"]
     )
