@@ -13,11 +13,18 @@ WITH known AS (
 SELECT EXISTS (SELECT FROM known) AS is_known, EXISTS (SELECT FROM taken) AS is_held;
 
 -- name: renew_leases
--- Renews every lease of a holder that is in force.
-UPDATE spane.execution_leases
+-- Renews every lease of a holder that is in force, locked in the order in which those who write results lock them.
+WITH mine AS (
+    SELECT execution_id FROM spane.execution_leases
+     WHERE holder = :holder AND expires_at > now()
+     ORDER BY execution_id
+       FOR NO KEY UPDATE
+)
+UPDATE spane.execution_leases AS held
    SET expires_at = now() + make_interval(secs => :seconds)
- WHERE holder = :holder AND expires_at > now()
-RETURNING execution_id;
+  FROM mine
+ WHERE held.execution_id = mine.execution_id
+RETURNING held.execution_id;
 
 -- name: release_lease
 -- Gives a lease up: for good where the execution has ended (a failed one may be retried), else to be claimed at once.

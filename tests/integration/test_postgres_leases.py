@@ -146,3 +146,27 @@ async def test_a_lease_is_of_an_execution_that_is_there_and_of_somebody(store: P
         with pytest.raises(InvalidValueError):
             await store.acquire_lease("e", lease)
     await store.release_lease("nobody", "one")
+
+
+async def count_waiting(connection: Any) -> int:
+    return int(await connection.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+
+async def test_leases_are_renewed_in_the_order_of_their_executions(
+    store: PostgresExecutionStore, connection: Any, migrated_postgres_url: str
+) -> None:
+    """Who writes results locks leases in that order, too: otherwise the two would wait for each other."""
+    await make(store, "c", "b", "a")
+    other = await asyncpg.connect(migrated_postgres_url)
+    try:
+        async with other.transaction():
+            await other.execute("SELECT FROM spane.execution_leases WHERE execution_id = 'b' FOR UPDATE")
+            renewing = asyncio.create_task(store.renew_leases(ONE))
+            async with asyncio.timeout(10):
+                while not await count_waiting(connection):  # noqa: ASYNC110 - the server waits: there is no event
+                    await asyncio.sleep(0.01)
+            free = await connection.fetch("SELECT execution_id FROM spane.execution_leases FOR UPDATE SKIP LOCKED")
+        assert [row["execution_id"] for row in free] == ["c"]
+        assert await renewing == ["a", "b", "c"]
+    finally:
+        await other.close()
