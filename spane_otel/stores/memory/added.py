@@ -10,7 +10,7 @@ from typing import Any
 from spane_otel.errors import SpanExistsError, StoreUnavailableError, UnknownSpanError
 from spane_otel.ids import added_span_id, new_execution_id, span_id_from_hex
 from spane_otel.records import Change, SpanRow
-from spane_otel.stores.added import FINAL, new_change, new_log, new_span
+from spane_otel.stores.added import FINAL, SCOPE, new_change, new_log, new_span
 from spane_otel.stores.admission import ACCEPT_FUTURE_NS, window_at
 from spane_otel.stores.memory.held.additions import (
     FOLDED_METADATA,
@@ -24,7 +24,6 @@ from spane_otel.stores.memory.held.additions import (
 )
 from spane_otel.stores.memory.part import Part
 from spane_otel.stores.memory.plain import is_plain_change, is_plain_log, is_plain_span
-from spane_otel.stores.memory.settling import introduce, link
 from spane_otel.stores.protocols import AddedStatus
 
 
@@ -101,7 +100,7 @@ class AddedTelemetry(Part):
         if (
             execution_id not in state.executions.held
             or not now_ns - self._past_ns <= start_ns <= now_ns + ACCEPT_FUTURE_NS
-            or state.telemetry.span_count + additions.new_spans >= self._room.limits.max_spans
+            or state.span_count >= self._room.limits.max_spans
         ):
             return False
         of = additions.of_execution(execution_id)
@@ -117,8 +116,12 @@ class AddedTelemetry(Part):
         end_ns = max(now_ns, start_ns) if given.status in FINAL else None
         span = AddedSpan(text, start_ns, additions.next_seq(), end_ns, parent is not None, parent, given)
         of.put_span(span)
-        additions.wait(of, span, now_ns)
+        additions.wait(of, span)
         additions.new_spans += 1
+        if of.linked_ns is None or start_ns < of.linked_ns:
+            of.linked_ns = start_ns
+            state.link(execution_id, of.trace_id, start_ns, now_ns)
+        self._note_span(of, now_ns)
         if len(of.spans) > self._room.limits.max_spans_per_execution:
             self._room.bound_spans(state, of, span)
         return True
@@ -127,7 +130,7 @@ class AddedTelemetry(Part):
         additions = self._state.additions
         of = additions.of.get(execution_id)
         span = None if of is None else of.spans.get(text)
-        if of is None or span is None:
+        if of is None or span is None or not of.is_own(span):
             return False
         if given.is_empty:
             return True
@@ -149,9 +152,9 @@ class AddedTelemetry(Part):
             change.error = given.error
         change.times += 1
         if span.given is None and span.change is None:
-            additions.wait(of, span, given.now_ns)
+            additions.wait(of, span)
         span.change = change
-        of.heard_ns = given.now_ns
+        self._note_span(of, given.now_ns)
         return True
 
     def _take_log(self, execution_id: str, text: str, given: GivenLog) -> bool:
@@ -162,7 +165,7 @@ class AddedTelemetry(Part):
         if (
             execution_id not in state.executions.held
             or not now_ns - self._past_ns <= time_ns <= now_ns + ACCEPT_FUTURE_NS
-            or state.telemetry.log_count + additions.new_logs >= self._room.limits.max_logs
+            or state.log_count >= self._room.limits.max_logs
         ):
             return False
         of = additions.of_execution(execution_id)
@@ -176,11 +179,26 @@ class AddedTelemetry(Part):
             given.metadata = dict(given.metadata)
         log = AddedLog(text, time_ns, additions.next_seq(), given)
         of.logs[text] = log
-        additions.wait(of, log, now_ns)
+        additions.wait(of, log)
         additions.new_logs += 1
+        if given.span_id is None:
+            of.has_logs = True
+        else:
+            of.has_span_logs = True
+        self._note(of, now_ns)
         if len(of.logs) > self._room.limits.max_logs_per_execution:
             self._room.bound_logs(state, of)
         return True
+
+    def _note_span(self, of: ExecutionAdditions, now_ns: int) -> None:
+        of.has_spans = True
+        self._note(of, now_ns)
+
+    def _note(self, of: ExecutionAdditions, now_ns: int) -> None:
+        """See to it that what was added is announced, and that its execution counts as heard of."""
+        self._state.additions.unannounced[of.execution_id] = of
+        if of.execution_id in self._state.finished:
+            self._state.hear(of.execution_id, now_ns)
 
     # --- the long way: checked in full, and its row made at once ---
 
@@ -200,8 +218,9 @@ class AddedTelemetry(Part):
             metadata=given.metadata,
         )
         row = new.row
-        with self._settled:
+        with self._lock:
             self._load(execution_id)
+            self._settling.settle(execution_id)
             state = self._state
             of = state.additions.of_execution(execution_id)
             held = of.spans.get(text)
@@ -219,7 +238,7 @@ class AddedTelemetry(Part):
             span.key = row.trace_id, row.span_id, row.start_ns
             state.telemetry.keep_span(row)
             of.put_span(span)
-            link(state, execution_id, row.trace_id, row.start_ns, given.now_ns)
+            state.link(execution_id, row.trace_id, row.start_ns, given.now_ns)
             state.add_change(Change("spans", execution_id, row.trace_id.hex()), given.now_ns)
             self._room.bound_spans(state, of, span)
 
@@ -231,8 +250,9 @@ class AddedTelemetry(Part):
             error=given.error,
             metadata=given.metadata,
         )
-        with self._settled:
+        with self._lock:
             self._load(execution_id)
+            self._settling.settle(execution_id)
             of = self._state.additions.of.get(execution_id)
             span = None if of is None else of.spans.get(text)
             if span is None:
@@ -257,8 +277,9 @@ class AddedTelemetry(Part):
             time_ns=given.time_ns,
             metadata=given.metadata,
         )
-        with self._settled:
+        with self._lock:
             self._load(execution_id)
+            self._settling.settle(execution_id)
             state = self._state
             of = state.additions.of_execution(execution_id)
             if text in of.logs:
@@ -284,7 +305,7 @@ class AddedTelemetry(Part):
         free = self._room.make(self._state, spans, logs, frozenset([trace_key]), now_ns)
         if free.spans < spans or free.logs < logs:
             raise StoreUnavailableError("the store is full of what still runs")
-        introduce(self._state, self._resource)
+        self._state.telemetry.introduce(self._resource, SCOPE)
 
     def _row_of(self, span: AddedSpan) -> SpanRow:
         key = span.key or (b"", 0, 0)  # what is settled has one

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Iterator
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -10,7 +11,7 @@ from spane_otel.derivation import fold
 from spane_otel.ids import span_id_to_bytes
 from spane_otel.jsontext import encode_payload
 from spane_otel.records import Batch, LogRow, SpanRow, WriteResult
-from spane_otel.stores.admission import check_execution_id, check_limit
+from spane_otel.stores.admission import Window, check_execution_id, check_limit
 from spane_otel.stores.cursors import decode_cursor, encode_cursor
 from spane_otel.stores.memory.held.executions import HeldExecution
 from spane_otel.stores.memory.held.journal import (
@@ -22,8 +23,9 @@ from spane_otel.stores.memory.held.journal import (
 )
 from spane_otel.stores.memory.logs import execution_logs
 from spane_otel.stores.memory.part import Part
-from spane_otel.stores.memory.settling import ANY_TIME
 from spane_otel.stores.memory.writing import admit, store_rows
+
+ANY_TIME: Final = Window(-(2**63), 2**63 - 1)
 
 Key = tuple[bytes, int, int, bytes]
 """Trace key, 0 for a span and 1 for a log, start or time, id: the order in which rows are handed on."""
@@ -34,7 +36,7 @@ class Archives(Part):
 
     async def read_execution(self, execution_id: str) -> ExecutionArchive | None:
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             executions = self._state.executions
             held = executions.held.get(execution_id)
             if held is None:
@@ -61,7 +63,7 @@ class Archives(Part):
         check_execution_id(held.execution_id)
         journal = _journal(archive)
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             executions = self._state.executions
             if held.execution_id in executions.held:
                 executions.remove(held.execution_id)
@@ -83,7 +85,11 @@ class Archives(Part):
         check_limit(limit)
         after: Key | None = None if cursor is None else decode_cursor(cursor, bytes, int, int, bytes)
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
+            if execution_id is None:
+                self._settling.settle_all()
+            else:
+                self._settling.settle(execution_id)
             rows = self._all_rows(after, limit) if execution_id is None else self._own_rows(execution_id, now_ns)
             found: list[tuple[Key, SpanRow | LogRow]] = []
             for key, row in rows:

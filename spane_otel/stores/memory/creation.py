@@ -28,7 +28,7 @@ class Creation(Part):
         if lease is not None:
             check_lease(lease)
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             held = self._state.executions.held.get(new.execution_id)
             if held is None or held.origin == "spans":
                 self._create(new, held, lease, now_ns)

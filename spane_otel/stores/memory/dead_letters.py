@@ -29,7 +29,7 @@ class DeadLetters(Part):
     ) -> Page[DeadLetter]:
         check_limit(limit)
         before = None if cursor is None else decode_cursor(cursor, int, str)
-        with self._settled:
+        with self._lock:
             matching = (
                 (letter, held)
                 for held in self._with_letters(execution_id)
@@ -49,7 +49,7 @@ class DeadLetters(Part):
 
     async def retry_dead_letter(self, execution_id: str, dead_letter_id: str) -> bool:
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             held = self._state.executions.held.get(execution_id)
             journal = self._state.executions.journals.get(execution_id)
             letter = None if journal is None else journal.dead_letters.get(dead_letter_id)

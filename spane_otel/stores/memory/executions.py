@@ -28,7 +28,7 @@ class Executions(Part):
 
     async def get_execution(self, execution_id: str) -> Execution | None:
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             held = self._state.executions.held.get(execution_id)
             return None if held is None else self._state.execution(held, now_ns)
 
@@ -48,7 +48,7 @@ class Executions(Part):
         check_offset(offset)
         before = None if cursor is None else decode_cursor(cursor, int, str)
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             matching = (
                 held
                 for held in self._state.executions.held.values()
@@ -66,15 +66,16 @@ class Executions(Part):
         return held.status if self._state.abandoned_since_ns(held, now_ns) is None else "abandoned"
 
     async def get_execution_count(self, workflow_id: str | None = None) -> int:
-        with self._settled:
+        with self._lock:
             held = self._state.executions.held
             if workflow_id is None:
                 return len(held)
             return sum(each.workflow_id == workflow_id for each in held.values())
 
     async def count_telemetry(self, execution_ids: Sequence[str]) -> dict[str, Counts]:
-        with self._settled:
+        with self._lock:
             known = [each for each in execution_ids if each in self._state.executions.held]
+            self._settling.settle(*known)
             return {each: self._count(each) for each in known}
 
     def _count(self, execution_id: str) -> Counts:
@@ -107,7 +108,7 @@ class Executions(Part):
         error = None if error is None else clean_text(error)
         text = None if result is UNSET else encode_payload(result)
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             held, journal = self._load(execution_id)
             if operation is not None and operation in journal.operations:
                 return True
@@ -123,7 +124,7 @@ class Executions(Part):
             raise InvalidValueError("metadata must be a mapping", reason="metadata")
         given = json.loads(encode_payload(dict(metadata)))
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             held, journal = self._load(execution_id)
             merged = encode_payload({**json.loads(journal.metadata), **given})
             if merged == journal.metadata:
@@ -135,7 +136,7 @@ class Executions(Part):
 
     async def delete_execution(self, execution_id: str) -> bool:
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             if execution_id not in self._state.executions.held:
                 return False
             self._state.delete_execution(execution_id, now_ns)
@@ -144,7 +145,7 @@ class Executions(Part):
     async def list_audit(self, execution_id: str, *, limit: int = 100, cursor: str | None = None) -> Page[AuditEntry]:
         check_limit(limit)
         (after,) = (0,) if cursor is None else decode_cursor(cursor, int)
-        with self._settled:
+        with self._lock:
             journal = self._state.executions.journals.get(execution_id)
             audit = [] if journal is None else journal.audit
             first = bisect_right(audit, after, key=lambda entry: entry.seq)

@@ -9,8 +9,12 @@ class Feed(Part):
 
     async def poll_changes(self, cursor: str | None = None) -> tuple[str, list[Change]]:
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             state = self._state
+            for of in state.additions.unannounced.values():
+                for change in of.take_news():
+                    state.changes.add(change, now_ns)
+            state.additions.unannounced.clear()
             following = state.changes.cursor(now_ns)
             if cursor is None:
                 return following, []

@@ -19,7 +19,7 @@ class Leases(Part):
     async def acquire_lease(self, execution_id: str, lease: Lease) -> bool:
         check_lease(lease)
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             _, journal = self._load(execution_id)
             if not may_take(journal.lease, lease, now_ns):
                 return False
@@ -30,7 +30,7 @@ class Leases(Part):
         check_lease(lease)
         now_ns = self._clock.now_ns()
         renewed: list[str] = []
-        with self._settled:
+        with self._lock:
             for execution_id, journal in self._state.executions.journals.items():
                 if journal.lease is not None and journal.lease.is_held_by(lease.holder, now_ns):
                     journal.lease = lease_until(lease, now_ns)
@@ -38,7 +38,7 @@ class Leases(Part):
         return sorted(renewed)
 
     async def release_lease(self, execution_id: str, holder: str) -> None:
-        with self._settled:
+        with self._lock:
             held = self._state.executions.held.get(execution_id)
             journal = self._state.executions.journals.get(execution_id)
             if held is None or journal is None or journal.lease is None or journal.lease.holder != holder:
@@ -54,7 +54,7 @@ class Leases(Part):
         check_limit(limit)
         wanted = None if workflow_ids is None else frozenset(workflow_ids)
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             executions = self._state.executions
             free = (
                 held

@@ -32,8 +32,9 @@ class Logs(Part):
         check_limit(limit)
         wanted = LogFilter(least_severity=severity_of(level), node_id=node_id, text=text)
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             known = execution_id in self._state.executions.held
+            self._settling.settle(execution_id)
             rows = execution_logs(self._state, execution_id, now_ns) if known else ()
             return page_logs(self._state, rows, wanted, limit, cursor, now_ns)
 

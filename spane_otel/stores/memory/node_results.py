@@ -89,7 +89,7 @@ class NodeResults(Part):
 
     def _write(self, new: NewNodeResult) -> ExecutionStatus:
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             held, journal = self._load(new.execution_id)
             if new.holder is not None and (journal.lease is None or not journal.lease.is_held_by(new.holder, now_ns)):
                 raise LeaseLostError(new.execution_id, new.holder)
@@ -152,7 +152,7 @@ class NodeResults(Part):
     async def get_node_results(self, execution_id: str, node_ids: Sequence[str] | None = None) -> dict[str, NodeResult]:
         wanted = None if node_ids is None else frozenset(node_ids)
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             held = self._state.executions.held.get(execution_id)
             if held is None:
                 return {}
@@ -169,14 +169,14 @@ class NodeResults(Part):
 
     async def list_node_attempts(self, execution_id: str, node_id: str) -> list[NodeResult]:
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             held = self._state.executions.held.get(execution_id)
             results = [] if held is None else self._results(held, now_ns)
         return [each for each in results if each.node_id == node_id]
 
     async def get_pending_node_count(self, execution_id: str, total_nodes: int | None = None) -> int:
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             held = self._state.executions.held.get(execution_id)
             if held is None:
                 return 0
@@ -196,6 +196,7 @@ class NodeResults(Part):
         written = [result_record(each) for each in journal.results()]
         if held.origin == "api":
             return written
+        self._settling.settle(held.execution_id)
         told = node_results_of(self._state.own_spans(held.execution_id, now_ns), held.execution_id)
         merged = {(each.node_id, each.iteration, each.attempt): each for each in (*told, *written)}
         return [merged[key] for key in sorted(merged)]

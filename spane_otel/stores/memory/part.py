@@ -11,7 +11,7 @@ from spane_otel.stores.memory.held.executions import HeldExecution
 from spane_otel.stores.memory.held.journal import Journal
 from spane_otel.stores.memory.held.state import State
 from spane_otel.stores.memory.room import Room
-from spane_otel.stores.memory.settling import Settled
+from spane_otel.stores.memory.settling import Settled, Settling
 from spane_otel.stores.transitions import FINAL_STATUSES
 
 
@@ -23,9 +23,10 @@ class Part:
 
     _clock: Clock
     _lock: threading.Lock
-    """For who looks at no row; all others enter `_settled`."""
+    """For who looks at no spans and logs, or has `_settling` make those of some executions first."""
     _settled: Settled
-    """The same lock."""
+    """The same lock, for who looks at those of any execution."""
+    _settling: Settling
     _state: State
     _room: Room
     _actor: str | None

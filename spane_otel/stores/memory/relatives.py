@@ -11,18 +11,18 @@ class Relatives(Part):
 
     async def get_child_executions(self, execution_id: str) -> list[Execution]:
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             return self._children(execution_id, now_ns)
 
     async def get_parent_execution(self, execution_id: str) -> Execution | None:
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             held = self._state.executions.held.get(execution_id)
             return None if held is None else self._by_id(held.parent_execution_id, now_ns)
 
     async def get_execution_family(self, execution_id: str) -> Family:
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             held = self._state.executions.held.get(execution_id)
             if held is None:
                 return Family()

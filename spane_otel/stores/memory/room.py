@@ -8,6 +8,7 @@ from spane_otel.clock import SECOND
 from spane_otel.stores.memory.held.additions import AddedSpan, ExecutionAdditions
 from spane_otel.stores.memory.held.state import State
 from spane_otel.stores.memory.held.telemetry import HeldTrace
+from spane_otel.stores.memory.settling import Settling
 from spane_otel.stores.memory.trimming import trim_logs, trim_spans
 
 
@@ -35,8 +36,9 @@ class Free(Struct, frozen=True):
 class Room:
     """Keeps the store within its limits. What is finished goes first, oldest first; what runs never goes."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, settling: Settling) -> None:
         self.limits: Final = limits
+        self._settling = settling
         self.trimmed = 0
         """How many spans, logs and executions had to go."""
         self._ttl_ns: Final = int(limits.finished_ttl_seconds * SECOND)
@@ -52,6 +54,7 @@ class Room:
         telemetry = state.telemetry
         limits = self.limits
         if self._lack(state, spans, logs):
+            self._settling.settle_all()  # what goes, goes by traces
             slack = (limits.max_spans // 10, limits.max_logs // 10)
             for trace in list(telemetry.traces.values()):
                 if not self._lack(state, spans + slack[0], logs + slack[1]):
@@ -59,7 +62,7 @@ class Room:
                 if trace.trace_key in telemetry.traces and trace.trace_key not in keep:
                     self._trim(state, trace, now_ns)
             telemetry.sweep()
-        return Free(limits.max_spans - telemetry.span_count, limits.max_logs - telemetry.log_count)
+        return Free(limits.max_spans - state.span_count, limits.max_logs - state.log_count)
 
     def bound_executions(self, state: State, now_ns: int) -> None:
         """Let finished executions go while there are too many, for a new one; if all run, more are held."""
@@ -86,8 +89,8 @@ class Room:
 
     def _lack(self, state: State, spans: int, logs: int) -> bool:
         """Whether a bound would be passed by what comes; a kind of which nothing comes lacks nothing."""
-        lacks_spans = spans > 0 and state.telemetry.span_count + spans > self.limits.max_spans
-        lacks_logs = logs > 0 and state.telemetry.log_count + logs > self.limits.max_logs
+        lacks_spans = spans > 0 and state.span_count + spans > self.limits.max_spans
+        lacks_logs = logs > 0 and state.log_count + logs > self.limits.max_logs
         return lacks_spans or lacks_logs
 
     def _trim(self, state: State, trace: HeldTrace, now_ns: int) -> None:
@@ -96,14 +99,14 @@ class Room:
             return
         for owner in owners:
             self._evict(state, owner, now_ns)
-        before = state.telemetry.span_count + state.telemetry.log_count
+        before = state.span_count + state.log_count
         state.telemetry.remove(trace.trace_key)
-        self.trimmed += before - state.telemetry.span_count - state.telemetry.log_count
+        self.trimmed += before - state.span_count - state.log_count
 
     def _evict(self, state: State, execution_id: str, now_ns: int) -> None:
-        before = state.telemetry.span_count + state.telemetry.log_count
+        before = state.span_count + state.log_count
         state.delete_execution(execution_id, now_ns)
-        self.trimmed += 1 + before - state.telemetry.span_count - state.telemetry.log_count
+        self.trimmed += 1 + before - state.span_count - state.log_count
 
     def _is_alive(self, state: State, execution_id: str, now_ns: int) -> bool:
         held = state.executions.held[execution_id]

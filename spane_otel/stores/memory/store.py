@@ -20,7 +20,7 @@ from spane_otel.stores.memory.logs import Logs
 from spane_otel.stores.memory.node_results import NodeResults
 from spane_otel.stores.memory.relatives import Relatives
 from spane_otel.stores.memory.room import Limits, Room
-from spane_otel.stores.memory.settling import Settled
+from spane_otel.stores.memory.settling import Settled, Settling
 from spane_otel.stores.memory.timeouts import Timeouts
 from spane_otel.stores.memory.traces import Traces
 from spane_otel.stores.memory.workflows import Workflows
@@ -90,6 +90,10 @@ class InMemoryExecutionStore(
         self._actor = actor
         self._resource = added_resource(service_name)
         self._past_ns = int(accept_past_days * DAY)
+        self._state = State()
+        self._settling = Settling(self._state, self._resource)
+        self._lock = threading.Lock()
+        self._settled = Settled(self._lock, self._settling)
         self._room = Room(
             Limits(
                 max_spans=max_spans,
@@ -99,11 +103,9 @@ class InMemoryExecutionStore(
                 max_logs_per_execution=max_logs_per_execution,
                 finished_ttl_seconds=finished_ttl_seconds,
                 cleanup_seconds=cleanup_seconds,
-            )
+            ),
+            self._settling,
         )
-        self._state = State()
-        self._lock = threading.Lock()
-        self._settled = Settled(self._lock, self._state, self._resource)
 
     async def __aenter__(self) -> Self:
         return self
@@ -136,7 +138,7 @@ class InMemoryExecutionStore(
     async def write(self, batch: Batch) -> WriteResult:
         now_ns = self._clock.now_ns()
         admitted = admit(batch, window_at(now_ns, self._accept_past_days))
-        with self._settled:
+        with self._lock:
             before = len(self._state.executions.held)
             result = store_batch(self._state, self._room, batch, admitted, now_ns)
             if len(self._state.executions.held) > before:  # else what ends in a full store would go at once

@@ -20,7 +20,7 @@ class Timeouts(Part):
         if at_ns is not None and (type(at_ns) is not int or at_ns not in _INT64):
             raise InvalidValueError("a time-out is integer nanoseconds since 1970", reason="timeout")
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             held, journal = self._load(execution_id)
             if journal.timeout_ns != at_ns:
                 journal.timeout_ns = at_ns
@@ -31,7 +31,7 @@ class Timeouts(Part):
     async def sweep_timeouts(self, limit: int = 1_000) -> list[str]:
         check_limit(limit)
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             overdue: list[tuple[int, HeldExecution]] = []
             for held in self._state.executions.held.values():
                 at_ns = self._state.executions.journals[held.execution_id].timeout_ns
@@ -47,7 +47,7 @@ class Timeouts(Part):
     ) -> list[Execution]:
         check_limit(limit)
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             found = (
                 held
                 for held in self._among(workflow_id)
@@ -60,7 +60,7 @@ class Timeouts(Part):
     ) -> list[Execution]:
         check_limit(limit)
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             found = (
                 held
                 for held in self._among(workflow_id)

@@ -17,11 +17,12 @@ class Traces(Part):
 
     async def get_trace(self, execution_id: str, *, include_children: bool = False) -> Trace | None:
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             state = self._state
             if execution_id not in state.executions.held:
                 return None
             family = state.executions.with_descendants(execution_id) if include_children else [execution_id]
+            self._settling.settle(*family)
             trace_ids = list(dict.fromkeys(key for each in family for key in state.executions.trace_ids(each)))
             rows, truncated = first_spans(each for key in trace_ids if (each := state.telemetry.traces.get(key)))
             rows = state.select_rows(rows, family, now_ns)

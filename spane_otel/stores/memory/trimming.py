@@ -67,7 +67,6 @@ def _drop_span(state: State, of: ExecutionAdditions, span: AddedSpan) -> None:
     if span.key is not None:
         state.telemetry.drop_span(span.key)
     else:
-        of.begin(span.start_ns)
         of.trimmed += 1
         state.additions.new_spans -= 1
 

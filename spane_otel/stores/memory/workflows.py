@@ -25,7 +25,7 @@ class Workflows(Part):
         given = new_version(workflow, change_notes, created_by)
         workflow_id = given.workflow.id
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             workflows = self._state.workflows
             held = workflows.held.get(workflow_id)
             if held is None:
@@ -41,22 +41,22 @@ class Workflows(Part):
             return version
 
     async def get_workflow(self, workflow_id: str, version: int | None = None) -> Workflow | None:
-        with self._settled:
+        with self._lock:
             held = self._state.workflows.version(workflow_id, version)
         return None if held is None else held.workflow()
 
     async def get_workflow_version(self, workflow_id: str) -> int | None:
-        with self._settled:
+        with self._lock:
             held = self._state.workflows.version(workflow_id)
             return None if held is None else held.version
 
     async def get_workflow_version_id(self, workflow_id: str, version: int | None = None) -> int | None:
-        with self._settled:
+        with self._lock:
             held = self._state.workflows.version(workflow_id, version)
             return None if held is None else held.version_id
 
     async def list_workflow_versions(self, workflow_id: str) -> list[WorkflowVersion]:
-        with self._settled:
+        with self._lock:
             held = self._state.workflows.held.get(workflow_id)
             return [] if held is None else [held.version_record(each) for each in held.versions.values()]
 
@@ -66,7 +66,7 @@ class Workflows(Part):
         check_limit(limit)
         check_offset(offset)
         before = None if cursor is None else decode_cursor(cursor, int, str)
-        with self._settled:
+        with self._lock:
             matching = (
                 held
                 for held in self._state.workflows.held.values()
@@ -78,12 +78,12 @@ class Workflows(Part):
         return Page(items, following)
 
     async def get_workflow_count(self, active_only: bool = True) -> int:
-        with self._settled:
+        with self._lock:
             return sum(held.is_active or not active_only for held in self._state.workflows.held.values())
 
     async def deactivate_workflow(self, workflow_id: str) -> bool:
         now_ns = self._clock.now_ns()
-        with self._settled:
+        with self._lock:
             held = self._state.workflows.held.get(workflow_id)
             if held is None:
                 raise UnknownWorkflowError(workflow_id)
@@ -93,7 +93,7 @@ class Workflows(Part):
             return True
 
     async def read_workflow(self, workflow_id: str) -> WorkflowArchive | None:
-        with self._settled:
+        with self._lock:
             held = self._state.workflows.held.get(workflow_id)
             if held is None:
                 return None
@@ -107,7 +107,7 @@ class Workflows(Part):
 
     async def write_workflow(self, archive: WorkflowArchive) -> None:
         hashes = {version.version: content_hash(text) for version, text in archive.versions}
-        with self._settled:
+        with self._lock:
             workflows = self._state.workflows
             held = workflows.held.get(archive.workflow_id) or HeldWorkflow(workflow_id=archive.workflow_id)
             for number, given in hashes.items():

@@ -1,15 +1,16 @@
 """What is added by hand waits in memory as it was given: nobody who looks can tell."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 from msgspec.structs import asdict
 
 from spane_otel.clock import ManualClock
-from spane_otel.errors import SpaneError
-from spane_otel.records import SpanRow
+from spane_otel.errors import SpaneError, SpanExistsError
+from spane_otel.ids import added_span_id, execution_trace_id
+from spane_otel.records import Change, Page, SpanRow
 from spane_otel.stores.memory import InMemoryExecutionStore
 from spane_otel.stores.memory import added as added_module
 from tests.rows import BASE_NS, batch, root, span_id
@@ -152,13 +153,108 @@ async def first_row(store: InMemoryExecutionStore) -> SpanRow:
     return (await store.read_telemetry("e")).batch.spans[0]
 
 
-@pytest.mark.parametrize("reader", ["stats", "poll_changes", "list_traces", "list_logs", "list_executions"])
-async def test_every_reader_makes_rows_first(reader: str) -> None:
+async def below(store: InMemoryExecutionStore) -> Any:
+    parent = f"{added_span_id('e', 's') & (2**64 - 1):016x}"
+    await store.add_span("e", name="below", id="ü", parent_id=parent, start_ns=BASE_NS + 2)
+    return (await store.read_telemetry("e")).batch.spans
+
+
+async def again(store: InMemoryExecutionStore) -> Any:
+    await store.add_span("e", name="step", id="s", node_id="n", metadata={"a": 1}, start_ns=BASE_NS)
+    with pytest.raises(SpanExistsError):
+        await store.add_span("e", name="another", id="s")
+    return (await store.stats()).spans
+
+
+READERS: dict[str, Callable[[InMemoryExecutionStore], Awaitable[Any]]] = {
+    "trace": lambda store: store.get_trace("e"),
+    "trace of parent": lambda store: store.get_trace("parent", include_children=True),
+    "trace by id": lambda store: store.get_trace_by_id(execution_trace_id("e").hex()),
+    "traces": lambda store: store.list_traces(),
+    "logs": lambda store: store.get_logs("e"),
+    "all logs": lambda store: store.list_logs(),
+    "logs of trace": lambda store: store.list_logs(trace_id=execution_trace_id("e").hex()),
+    "counts": lambda store: store.count_telemetry(["derived", "e"]),
+    "execution": lambda store: store.get_execution("e"),
+    "executions": lambda store: store.list_executions(),
+    "children": lambda store: store.get_child_executions("parent"),
+    "family": lambda store: store.get_execution_family("e"),
+    "results": lambda store: store.get_node_results("derived"),
+    "attempts": lambda store: store.list_node_attempts("derived", "n"),
+    "pending nodes": lambda store: store.get_pending_node_count("derived", 5),
+    "telemetry": lambda store: store.read_telemetry(),
+    "telemetry of one": lambda store: store.read_telemetry("e"),
+    "archive": lambda store: store.read_execution("e"),
+    "statistics": lambda store: store.stats(),
+    "changes": lambda store: store.poll_changes(),
+    "adding below": below,
+    "adding again": again,
+}
+"""What looks at the store; the last two by the long way of adding."""
+
+
+@pytest.mark.parametrize("reader", READERS)
+async def test_every_reader_sees_what_waits(reader: str) -> None:
+    """Each alone, on a store at which nobody has looked, sees what it sees on one at which somebody has."""
+    seen = []
+    for is_looked_at in (False, True):
+        store = make_store(ManualClock(BASE_NS))
+        await store.create_execution("order", execution_id="parent")
+        await store.create_execution("order", "parent", execution_id="e")
+        await store.write(batch(root("derived", start=-5, end=None)))
+        for execution_id in ("derived", "e"):
+            await store.add_span(execution_id, name="step", id="s", node_id="n", metadata={"a": 1}, start_ns=BASE_NS)
+            await store.add_span(execution_id, name="inner", id="i", parent_id="s", start_ns=BASE_NS + 1)
+            await store.update_span(execution_id, "s", status="completed")
+            await store.add_log(execution_id, "hello", id="l", span_id="s")
+            await store.add_log(execution_id, "world", id="w", level="warn")
+        if is_looked_at:
+            await store.list_traces()
+        else:
+            assert store._state.additions.new_spans == 4
+        if reader == "changes":
+            cursor, _ = await make_store(ManualClock()).poll_changes()
+            seen.append(repr(sorted((await store.poll_changes(cursor))[1], key=repr)))
+        else:
+            answer = await READERS[reader](store)
+            seen.append(repr(answer.items if isinstance(answer, Page) else answer))
+    assert seen[0] == seen[1]
+
+
+async def test_changes_are_announced_as_often_as_they_happen() -> None:
     store = make_store(ManualClock(BASE_NS))
     await store.create_execution("order", execution_id="e")
-    await store.add_span("e", name="step")
-    await getattr(store, reader)()
-    assert store._state.telemetry.span_count == 1
+    cursor, _ = await store.poll_changes()
+    own = execution_trace_id("e").hex()
+    spans, logs = Change("spans", "e", own), Change("logs", "e", None)
+    for call, expected in (
+        (store.add_span("e", name="step", id="s"), {Change("execution", "e"), spans}),
+        (store.add_span("e", name="step", id="t"), {spans}),
+        (store.update_span("e", "s", status="completed"), {spans}),
+        (store.add_log("e", "hello"), {logs}),
+        (store.add_log("e", "hello", span_id="s"), {Change("logs", "e", own)}),
+        (store.update_span("e", "s", metadata={"a": [1]}), {spans}),
+        (store.add_log("e", "ü", id="ü"), {logs}),
+        (store.ping(), set()),
+    ):
+        await call
+        cursor, changes = await store.poll_changes(cursor)
+        assert set(changes) == expected
+
+
+async def test_an_execution_that_goes_takes_what_waits_with_it() -> None:
+    store = make_store(ManualClock(BASE_NS), max_executions=1)
+    for execution_id in ("a", "b", "c"):
+        await store.create_execution("order", execution_id=execution_id)
+        await store.add_span(execution_id, name="step")
+        await store.add_log(execution_id, "hello")
+        await store.set_execution_status(execution_id, "completed")
+    assert (store._state.additions.new_spans, store._state.additions.new_logs) == (1, 1)
+    await store.delete_execution("c")
+    assert (store._state.additions.new_spans, store._state.additions.new_logs) == (0, 0)
+    stats = await store.stats()
+    assert (stats.spans, stats.logs, stats.trimmed) == (0, 0, 6)
+    assert (await store.list_logs()).items == []
 
 
 async def test_a_caller_who_changes_what_was_handed_over_changes_nothing_that_is_held() -> None:
@@ -186,9 +282,6 @@ async def test_a_caller_who_changes_what_was_handed_over_changes_nothing_that_is
     execution = await store.get_execution("e")
     assert execution is not None
     assert execution.metadata == execution.initial_data == {"deep": {"a": [1]}}
-
-
-Reader = Callable[[InMemoryExecutionStore], Any]
 
 
 async def test_what_readers_return_is_theirs() -> None:

@@ -4,13 +4,14 @@ What an addition says is checked when it is made; its row is made when somebody 
 kept as it was given, which costs a tenth.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from msgspec import Struct, field
 
-from spane_otel.ids import execution_trace_id, hash16
-from spane_otel.records import LogRow, SpanRow
+from spane_otel.ids import execution_trace_id
+from spane_otel.records import Change, LogRow, SpanRow
+from spane_otel.stores.added import added_log_id
 
 SpanKey = tuple[bytes, int, int]
 """Trace id, span id, start."""
@@ -113,21 +114,31 @@ class ExecutionAdditions(Struct):
     logs: dict[str, AddedLog] = field(default_factory=dict)
     pending: list[AddedSpan | AddedLog] = field(default_factory=list)
     """Those whose rows are to be made or changed, each once; of what is gone some are still here."""
-    heard_ns: int = 0
-    """When the last of those that are pending was given."""
-    earliest_ns: int | None = None
-    """The least start of the spans in its own trace to which it is not linked yet."""
+    linked_ns: int | None = None
+    """The least start of the spans for which its own trace was linked to it."""
     trimmed: int = 0
     """How many spans went before they had a row, since it was last looked at."""
+    has_spans: bool = False
+    """Whether spans were added or changed since that was last announced."""
+    has_logs: bool = False
+    """Whether logs without a span were added since that was last announced."""
+    has_span_logs: bool = False
+    """Whether logs with a span were added since that was last announced."""
 
     def is_own(self, span: AddedSpan) -> bool:
         """Whether a span is in the execution's own trace."""
         return span.key is None or span.key[0] == self.trace_id
 
-    def begin(self, start_ns: int) -> None:
-        """Note that a span of the execution's own trace starts then."""
-        if self.earliest_ns is None or start_ns < self.earliest_ns:
-            self.earliest_ns = start_ns
+    def take_news(self) -> Iterator[Change]:
+        """Yield what is to be announced, once."""
+        trace_id = self.trace_id.hex()
+        if self.has_spans:
+            yield Change("spans", self.execution_id, trace_id)
+        if self.has_logs:
+            yield Change("logs", self.execution_id)
+        if self.has_span_logs:
+            yield Change("logs", self.execution_id, trace_id)
+        self.has_spans = self.has_logs = self.has_span_logs = False
 
     def put_span(self, span: AddedSpan) -> None:
         """Hold a span that is new here."""
@@ -150,7 +161,9 @@ class Additions:
         self.of: dict[str, ExecutionAdditions] = {}
         """By execution, those that have any."""
         self.unsettled: dict[str, ExecutionAdditions] = {}
-        """Those with pending ones, the first first."""
+        """Those with pending ones."""
+        self.unannounced: dict[str, ExecutionAdditions] = {}
+        """Those with news."""
         self.new_spans: int = 0
         """How many spans have no row yet."""
         self.new_logs: int = 0
@@ -165,10 +178,9 @@ class Additions:
             found = self.of[execution_id] = ExecutionAdditions(execution_id, execution_trace_id(execution_id))
         return found
 
-    def wait(self, of: ExecutionAdditions, added: AddedSpan | AddedLog, now_ns: int) -> None:
+    def wait(self, of: ExecutionAdditions, added: AddedSpan | AddedLog) -> None:
         """Note that a row is to be made or changed; called once until that is done."""
         of.pending.append(added)
-        of.heard_ns = now_ns
         self.unsettled[of.execution_id] = of
 
     def next_seq(self) -> int:
@@ -208,9 +220,10 @@ class Additions:
     def remove(self, execution_id: str) -> None:
         """Forget what was added to an execution."""
         self.unsettled.pop(execution_id, None)
-        self.of.pop(execution_id, None)
-
-
-def added_log_id(execution_id: str, text: str) -> bytes:
-    """Return the id of a log record that is added by hand."""
-    return hash16(b"added", execution_id.encode(), text.encode())
+        self.unannounced.pop(execution_id, None)
+        of = self.of.pop(execution_id, None)
+        if of is not None:
+            for added in of.pending:
+                if added.given is not None and not added.is_gone:
+                    self.new_spans -= isinstance(added, AddedSpan)
+                    self.new_logs -= isinstance(added, AddedLog)

@@ -122,6 +122,10 @@ class HeldExecutions:
         """Whether a trace holds several executions."""
         return len(self._by_trace.get(trace_id, ())) > 1
 
+    def is_others(self, trace_id: bytes, execution_id: str) -> bool:
+        """Whether a trace holds executions other than this one."""
+        return bool(self._by_trace.get(trace_id, frozenset()) - {execution_id})
+
     def children_of(self, execution_id: str) -> list[HeldExecution]:
         """Return the executions whose parent this is, oldest first."""
         children = [self.held[each] for each in self._children.get(execution_id, ())]

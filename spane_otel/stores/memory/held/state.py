@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct, field
 
-from spane_otel.derivation import select_execution
+from spane_otel.derivation import NO_ROOT, ExecutionTraceRow, select_execution
 from spane_otel.ids import execution_trace_id
 from spane_otel.records import Change, Execution, LogRow, Span, SpanRow
 from spane_otel.stores.memory.held.additions import Additions
@@ -27,6 +27,16 @@ class State(Struct):
     additions: Additions = field(default_factory=Additions)
     finished: dict[str, int] = field(default_factory=dict)
     """When each finished execution was last heard of, the one of which nothing was heard for longest first."""
+
+    @property
+    def span_count(self) -> int:
+        """How many spans are held, those that have no row yet among them."""
+        return self.telemetry.span_count + self.additions.new_spans
+
+    @property
+    def log_count(self) -> int:
+        """How many log records are held, those that have no row yet among them."""
+        return self.telemetry.log_count + self.additions.new_logs
 
     def traces_of(self, execution_id: str) -> list[HeldTrace]:
         """Return what is held of an execution's traces, oldest first."""
@@ -105,15 +115,23 @@ class State(Struct):
         for trace in self.telemetry.traces.values():
             yield from self.row_changes(trace.spans.values(), trace.logs.values())
 
+    def hear(self, execution_id: str, now_ns: int) -> None:
+        """Note that an execution was heard of."""
+        self.finished.pop(execution_id, None)
+        held = self.executions.held.get(execution_id)
+        if held is not None and held.is_final:
+            self.finished[execution_id] = now_ns
+
     def add_change(self, change: Change, now_ns: int) -> None:
         """Announce a change: its execution was heard of."""
         self.changes.add(change, now_ns)
-        execution_id = change.execution_id
-        held = None if execution_id is None else self.executions.held.get(execution_id)
-        if held is not None:
-            self.finished.pop(held.execution_id, None)
-            if held.is_final:
-                self.finished[held.execution_id] = now_ns
+        if change.execution_id is not None:
+            self.hear(change.execution_id, now_ns)
+
+    def link(self, execution_id: str, trace_id: bytes, start_ns: int, now_ns: int) -> None:
+        """Link a trace to an execution that a span of it was added to."""
+        row = ExecutionTraceRow(execution_id, trace_id, NO_ROOT, NO_ROOT, start_ns)
+        self.add_execution_changes(self.executions.take_rows([row]), now_ns)
 
     def add_execution_changes(self, execution_ids: Iterable[str], now_ns: int) -> None:
         for execution_id in execution_ids:
@@ -122,7 +140,7 @@ class State(Struct):
     def delete_execution(self, execution_id: str, now_ns: int) -> None:
         """Delete an execution that is held, with its own traces and what others' traces hold of it."""
         for trace_key in self.keys_of(execution_id):
-            stamped_with = execution_id if self.executions.is_shared(trace_key) else None
+            stamped_with = execution_id if self.executions.is_others(trace_key, execution_id) else None
             self.telemetry.remove(trace_key, stamped_with)
         self.executions.remove(execution_id)
         self.additions.remove(execution_id)

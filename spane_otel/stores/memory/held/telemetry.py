@@ -102,6 +102,11 @@ class Telemetry(Struct):
         self.log_count += is_new
         return is_new
 
+    def introduce(self, resource: ResourceRow, scope: ScopeRow) -> None:
+        """Hold what rows point to."""
+        self.resources.setdefault(resource.resource_id, resource)
+        self.scopes.setdefault(scope.scope_id, scope)
+
     def trace(self, trace_key: bytes) -> HeldTrace:
         """Return what is held under a key, nothing yet if it is the first time."""
         held = self.traces.get(trace_key)
