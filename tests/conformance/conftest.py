@@ -2,11 +2,11 @@
 
 from collections.abc import AsyncIterator, Iterator
 
-import asyncpg
 import pytest
 import pytest_asyncio
 
 from spane_otel.stores.protocols import Store
+from tests.conformance.emptying import empty_database
 from tests.conformance.subjects import SUBJECTS, Subject
 from tests.servers import PostgresServer, run_in_thread
 
@@ -53,21 +53,7 @@ def shared_postgres_url(postgres_server: PostgresServer, migrated_template: str)
 def emptied_postgres_url(shared_postgres_url: str) -> Iterator[str]:
     """The URL of a migrated database without any rows of ours."""
     yield shared_postgres_url
-    run_in_thread(_empty(shared_postgres_url))
-
-
-async def _empty(url: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        tables = await connection.fetch(
-            "SELECT oid::regclass::text AS name FROM pg_class WHERE relnamespace = 'spane'::regnamespace "
-            "AND relkind IN ('r', 'p') AND NOT relispartition AND relname NOT IN ('migrations', 'settings')"
-        )
-        # All tables at once in any order: foreign keys are checked by triggers, which stand still here.
-        await connection.execute("SET session_replication_role = replica")
-        await connection.execute("; ".join(f"DELETE FROM {table['name']}" for table in tables))
-    finally:
-        await connection.close()
+    run_in_thread(empty_database(shared_postgres_url))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from spane_otel.archives import WorkflowArchive
+from spane_otel.clock import ManualClock
 from spane_otel.errors import StoreUnavailableError
 from spane_otel.records import Stamp
 from spane_otel.state import Lease, NewDeadLetter
@@ -35,16 +35,12 @@ async def write_archive(store: Store) -> None:
 
 
 async def write_workflow_archive(store: Store) -> None:
-    archive = await store.read_workflow("order")
+    async with InMemoryExecutionStore(clock=ManualClock(ns(0))) as other:
+        for node in ("a", "b"):
+            await other.save_workflow(chain(node, workflow="copy"))
+        archive = await other.read_workflow("copy")
     assert archive is not None
-    copy = WorkflowArchive(
-        workflow_id="copy",
-        is_active=True,
-        created_ns=archive.created_ns,
-        updated_ns=archive.updated_ns,
-        versions=archive.versions,
-    )
-    await store.write_workflow(copy)
+    await store.write_workflow(archive)
 
 
 CALLS: dict[str, list[Callable[[Store], Awaitable[Any]]]] = {
