@@ -1,22 +1,27 @@
+-- Whatever reads spans to show them begins with these columns in this order, in which reading.py takes them apart.
+
 -- name: list_spans
 -- Reads the spans of some traces in order.
-SELECT * FROM spane.execution_spans
+SELECT trace_id, span_id, start_ns, end_ns, parent_id, resource_id, scope_id, flags, kind, status,
+       dropped_attributes_count, dropped_events_count, dropped_links_count, name, status_message, state, trace_state,
+       execution_id, node_id, process_id, added_id, attributes, events, links, seq
+  FROM spane.execution_spans
  WHERE trace_id = ANY (:trace_ids::uuid[])
  ORDER BY start_ns, seq, span_id, trace_id
  LIMIT :limit;
 
 -- name: list_execution_spans
 -- Reads of each execution that is there its traces, each with its spans, unless another execution has it too.
-SELECT asked.n::integer, link.trace_id, link.start_ns AS linked_ns, link.is_shared, span.span_id, span.start_ns,
-       span.end_ns, span.parent_id, span.resource_id, span.scope_id, span.flags, span.seq, span.kind, span.status,
-       span.dropped_attributes_count, span.dropped_events_count, span.dropped_links_count, span.name,
-       span.status_message, span.state, span.trace_state, span.execution_id, span.node_id, span.process_id,
-       span.added_id, span.attributes, span.events, span.links
+SELECT link.trace_id, span.span_id, span.start_ns, span.end_ns, span.parent_id, span.resource_id, span.scope_id,
+       span.flags, span.kind, span.status, span.dropped_attributes_count, span.dropped_events_count,
+       span.dropped_links_count, span.name, span.status_message, span.state, span.trace_state, span.execution_id,
+       span.node_id, span.process_id, span.added_id, span.attributes, span.events, span.links, span.seq,
+       asked.n::integer, link.start_ns AS linked_ns, link.is_shared, link.traces
   FROM unnest(:execution_ids::text[]) WITH ORDINALITY AS asked (execution_id, n)
  CROSS JOIN LATERAL (
        SELECT FROM spane.executions AS held WHERE held.execution_id = asked.execution_id OFFSET 0) AS known
   LEFT JOIN LATERAL (
-       SELECT trace_id, start_ns,
+       SELECT trace_id, start_ns, count(*) OVER () AS traces,
               EXISTS (SELECT FROM spane.execution_traces AS other
                        WHERE other.trace_id = own.trace_id AND other.execution_id <> own.execution_id
                          AND other.root_span_id = 0 AND other.root_start_ns = 0 OFFSET 0) AS is_shared

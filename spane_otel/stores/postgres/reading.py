@@ -33,75 +33,110 @@ from spane_otel.stores.postgres.processes import Process, read_processes
 _NO_RESOURCE: Final = Resource(attributes=JsonMap())
 _NO_SCOPE: Final = Scope()
 _NO_ITEMS: Final = JsonList()
+_NULL: Final = {None}
+_MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
+"""Makes a signed span id unsigned, for its hex digits."""
 
 
 class Reading:
     """The spans or logs of one answer, with the resources and scopes that they index in the order of first use."""
 
-    def __init__(self, resources: list[Resource], scopes: list[Scope], processes: dict[str, Process]) -> None:
-        self.resources: Final = resources
-        self.scopes: Final = scopes
+    def __init__(self, session: Session, processes: dict[str, Process]) -> None:
+        self.resources: Final[list[Resource]] = []
+        self.scopes: Final[list[Scope]] = []
+        self._session = session
         self._processes = processes
         self._resource_places: dict[UUID, int] = {}
         self._scope_places: dict[UUID, int] = {}
 
     @classmethod
     async def of(cls, session: Session, rows: Sequence[Record]) -> "Reading":
-        """Return a reading for `rows`, having read what they point to and is not known yet."""
+        """Return a reading for `rows`, having read what they point to."""
         await read_origins(session, rows)
-        processes = await read_processes(session, (row["process_id"] for row in rows))
-        return cls.known(session, rows, processes)
-
-    @classmethod
-    def known(cls, session: Session, rows: Sequence[Record], processes: dict[str, Process]) -> "Reading":
-        """Return a reading for `rows`, what they point to having been read before."""
-        resource_ids = list(dict.fromkeys([row["resource_id"] for row in rows]))
-        scope_ids = list(dict.fromkeys([row["scope_id"] for row in rows]))
-        reading = cls(
-            [session.resources.get(each) or _NO_RESOURCE for each in resource_ids],
-            [session.scopes.get(each) or _NO_SCOPE for each in scope_ids],
-            processes,
-        )
-        reading._resource_places = {each: place for place, each in enumerate(resource_ids)}
-        reading._scope_places = {each: place for place, each in enumerate(scope_ids)}
-        return reading
+        return cls(session, await read_processes(session, [row["process_id"] for row in rows]))
 
     def spans(self, rows: Iterable[Record]) -> list[Span]:
-        return [self._span(row) for row in rows]
+        """Return the spans of rows that begin with the columns of `list_spans`."""
+        return [self._span(*row) for row in rows]
 
     def logs(self, rows: Iterable[Record]) -> list[Log]:
         return [self._log(row) for row in rows]
 
-    def _span(self, row: Record) -> Span:
-        process = self._processes.get(row["process_id"])
-        state = state_of(row, process)
-        parent_id = row["parent_id"]
+    def _span(
+        self,
+        trace_id: UUID,
+        span_id: int,
+        start_ns: int,
+        end_ns: int | None,
+        parent_id: int | None,
+        resource_id: UUID,
+        scope_id: UUID,
+        flags: int,
+        kind: int,
+        status: int,
+        dropped_attributes_count: int,
+        dropped_events_count: int,
+        dropped_links_count: int,
+        name: str,
+        status_message: str,
+        state: Any,
+        trace_state: str,
+        execution_id: str | None,
+        node_id: str | None,
+        process_id: str | None,
+        added_id: str | None,
+        attributes: str,
+        events: str | None,
+        links: str | None,
+        *_: Any,
+    ) -> Span:
+        last_seen_ns = None
+        if state is None or (state == "running" and process_id is not None):
+            process = None if process_id is None else self._processes.get(process_id)
+            is_stale = process is not None and process.is_stale
+            state = span_state(state, status, end_ns, process_id, stale=is_stale)
+            if process is not None and state == "abandoned":
+                last_seen_ns = process.last_seen_ns
         return Span(
-            trace_id=row["trace_id"].hex,
-            span_id=span_id_to_hex(row["span_id"]),
-            id=row["added_id"],
-            parent_span_id=None if parent_id is None else span_id_to_hex(parent_id),
-            name=row["name"],
-            kind=SPAN_KINDS[row["kind"]],
-            start_ns=row["start_ns"],
-            end_ns=row["end_ns"],
-            status=SPAN_STATUSES[row["status"]],
-            status_message=row["status_message"],
+            trace_id=trace_id.hex,
+            span_id=f"{span_id & _MASK:016x}",
+            id=added_id,
+            parent_span_id=None if parent_id is None else f"{parent_id & _MASK:016x}",
+            name=name,
+            kind=SPAN_KINDS[kind],
+            start_ns=start_ns,
+            end_ns=end_ns,
+            status=SPAN_STATUSES[status],
+            status_message=status_message,
             state=state,
-            trace_state=row["trace_state"],
-            flags=row["flags"],
-            attributes=JsonMap(row["attributes"]),
-            dropped_attributes_count=row["dropped_attributes_count"],
-            events=_items(row["events"]),
-            dropped_events_count=row["dropped_events_count"],
-            links=_items(row["links"]),
-            dropped_links_count=row["dropped_links_count"],
-            resource=self._resource_places[row["resource_id"]],
-            scope=self._scope_places[row["scope_id"]],
-            execution_id=row["execution_id"],
-            node_id=row["node_id"],
-            last_seen_ns=process.last_seen_ns if state == "abandoned" and process is not None else None,
+            trace_state=trace_state,
+            flags=flags,
+            attributes=JsonMap(attributes),
+            dropped_attributes_count=dropped_attributes_count,
+            events=_NO_ITEMS if events is None else JsonList(events),
+            dropped_events_count=dropped_events_count,
+            links=_NO_ITEMS if links is None else JsonList(links),
+            dropped_links_count=dropped_links_count,
+            resource=self._resource_place(resource_id),
+            scope=self._scope_place(scope_id),
+            execution_id=execution_id,
+            node_id=node_id,
+            last_seen_ns=last_seen_ns,
         )
+
+    def _resource_place(self, resource_id: UUID) -> int:
+        place = self._resource_places.get(resource_id)
+        if place is None:
+            place = self._resource_places[resource_id] = len(self.resources)
+            self.resources.append(self._session.resources.get(resource_id) or _NO_RESOURCE)
+        return place
+
+    def _scope_place(self, scope_id: UUID) -> int:
+        place = self._scope_places.get(scope_id)
+        if place is None:
+            place = self._scope_places[scope_id] = len(self.scopes)
+            self.scopes.append(self._session.scopes.get(scope_id) or _NO_SCOPE)
+        return place
 
     def _log(self, row: Record) -> Log:
         trace_id, span_id, severity = row["trace_id"], row["span_id"], row["severity"]
@@ -123,8 +158,8 @@ class Reading:
             flags=row["flags"],
             execution_id=row["execution_id"],
             node_id=row["node_id"],
-            resource=self._resource_places[row["resource_id"]],
-            scope=self._scope_places[row["scope_id"]],
+            resource=self._resource_place(row["resource_id"]),
+            scope=self._scope_place(row["scope_id"]),
             body_text=row["body"],
         )
 
@@ -271,19 +306,15 @@ def read_summary(
 
 
 async def read_origins(session: Session, rows: Sequence[Record]) -> None:
-    """Read the resources and scopes that rows point to and that this process does not know yet."""
-    resource_ids = session.resources.unknown({row["resource_id"] for row in rows})
+    """Read the resources and scopes that rows point to, if to any, and that this process does not know yet."""
+    resource_ids = session.resources.unknown({row["resource_id"] for row in rows} - _NULL)
     if resource_ids:
         for row in await session.fetch("list_resources", ids=resource_ids):
             session.resources.add(row["resource_id"], _resource(row))
-    scope_ids = session.scopes.unknown({row["scope_id"] for row in rows})
+    scope_ids = session.scopes.unknown({row["scope_id"] for row in rows} - _NULL)
     if scope_ids:
         for row in await session.fetch("list_scopes", ids=scope_ids):
             session.scopes.add(row["scope_id"], _scope(row))
-
-
-def _items(text: str | None) -> JsonList:
-    return _NO_ITEMS if text is None else JsonList(text)
 
 
 def _resource(row: Record) -> Resource:

@@ -19,7 +19,7 @@ from spane_otel.stores.postgres.bounds import bounded_ns
 from spane_otel.stores.postgres.database import Database, Session
 from spane_otel.stores.postgres.group import Group
 from spane_otel.stores.postgres.links import read_descendants, read_links, read_owners
-from spane_otel.stores.postgres.processes import Process, read_processes
+from spane_otel.stores.postgres.processes import read_processes
 from spane_otel.stores.postgres.reading import Reading, read_origins, read_summary
 
 _AT_ONCE: Final = 64
@@ -145,15 +145,14 @@ async def _read_executions(session: Session, execution_ids: Sequence[str]) -> di
     by_execution: list[list[Record]] = [[] for _ in execution_ids]
     for row in rows:
         by_execution[row["n"] - 1].append(row)
-    spans = [row for row in rows if row["span_id"] is not None]
-    await read_origins(session, spans)
-    processes = await read_processes(session, [row["process_id"] for row in spans])
+    await read_origins(session, rows)
+    processes = await read_processes(session, [row["process_id"] for row in rows])
     traces: dict[str, Trace | None] = {}
     for execution_id, own in zip(execution_ids, by_execution, strict=True):
-        if any(row["is_shared"] for row in own):
+        if any(row["is_shared"] for row in _links(own)):
             traces[execution_id] = await _read_family(session, execution_id, with_children=False)
         else:
-            traces[execution_id] = _trace(session, execution_id, own, processes) if own else None
+            traces[execution_id] = _trace(Reading(session, processes), execution_id, own) if own else None
     return traces
 
 
@@ -163,14 +162,24 @@ def _copy(trace: Trace | None) -> Trace | None:
     return replace(trace, spans=list(trace.spans), resources=list(trace.resources), scopes=list(trace.scopes))
 
 
-def _trace(session: Session, execution_id: str, rows: Sequence[Record], processes: dict[str, Process]) -> Trace:
+def _links(rows: list[Record]) -> list[Record]:
+    """Return rows of an execution among which is one of each of its traces: of a single trace one row is enough."""
+    match rows[0]["traces"] if rows else None:
+        case None:
+            return []
+        case 1:
+            return rows[:1]
+        case _:
+            return rows
+
+
+def _trace(reading: Reading, execution_id: str, rows: list[Record]) -> Trace:
     """Return the trace of an execution from its rows: one for each span, and for each trace without one."""
-    links = {row["trace_id"]: row["linked_ns"] for row in rows if row["trace_id"] is not None}
-    spans = [row for row in rows if row["span_id"] is not None]
+    links = {row["trace_id"]: row["linked_ns"] for row in _links(rows)}
+    spans = rows if rows[0]["span_id"] is not None else rows[1:]
     if len(links) > 1:
-        spans.sort(key=_span_order)
+        spans = sorted((row for row in rows if row["span_id"] is not None), key=_span_order)
     shown = spans[:TRACE_SPAN_LIMIT]
-    reading = Reading.known(session, shown, processes)
     return Trace(
         spans=reading.spans(shown),
         resources=reading.resources,
