@@ -96,6 +96,7 @@ class NodeResults(Part):
             self._keep_result(journal, new, now_ns)
             if new.decides:
                 held = self._decide(held, journal, new, now_ns)
+            new.execution_result = new.job_data = None  # kept elsewhere, if at all
             return held.status
 
     def _keep_result(self, journal: Journal, new: NewNodeResult, now_ns: int) -> None:
