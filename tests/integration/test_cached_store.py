@@ -170,6 +170,45 @@ async def test_a_deletion_that_was_executed_and_raised_is_seen(migrated_postgres
         assert await other.get_execution("e") is None
 
 
+async def test_a_result_that_was_written_and_raised_is_seen(migrated_postgres_url: str, redis_url: str) -> None:
+    async with cached(migrated_postgres_url, redis_url) as store, cached(migrated_postgres_url, redis_url) as other:
+        await store.create_execution("w", execution_id="e")
+        await store.complete_node("e", "a", {"success": True, "data": 1})
+        assert (await other.get_node_results("e", ["a"]))["a"].data == 1
+        complete = store.inner.complete_node
+
+        async def complete_and_raise(*arguments: Any, **options: Any) -> None:
+            await complete(*arguments, **options)
+            raise StoreUnavailableError("the answer was lost")
+
+        store.inner.complete_node = complete_and_raise
+        with pytest.raises(StoreUnavailableError):
+            await store.complete_node("e", "a", {"success": True, "data": 2}, iteration=1)
+        assert (await other.get_node_results("e", ["a"]))["a"].data == 2
+
+
+async def test_a_process_that_dies_in_the_middle_of_a_deletion_leaves_nothing_to_read(
+    migrated_postgres_url: str, redis_url: str
+) -> None:
+    async with cached(migrated_postgres_url, redis_url) as store, cached(migrated_postgres_url, redis_url) as other:
+        await finish(store, "e")
+        delete = store.inner.delete_execution
+
+        async def delete_and_die(execution_id: str) -> None:
+            assert await other.get_execution(execution_id) is not None  # read, and not to be kept
+            await delete(execution_id)
+            store._entries.forget = die
+            raise KeyboardInterrupt
+
+        async def die(*_arguments: Any, **_options: Any) -> None:
+            raise KeyboardInterrupt
+
+        store.inner.delete_execution = delete_and_die
+        with pytest.raises(KeyboardInterrupt):
+            await store.delete_execution("e")
+        assert await other.get_execution("e") is None
+
+
 async def test_a_change_of_what_is_over_is_seen_at_once(migrated_postgres_url: str, redis_url: str) -> None:
     async with cached(migrated_postgres_url, redis_url) as store, cached(migrated_postgres_url, redis_url) as other:
         await finish(store, "e")
@@ -228,6 +267,10 @@ async def test_final_results_are_kept_while_the_execution_runs(migrated_postgres
         plain = await store.inner.get_node_results("e")
         assert await other.get_node_results("e", ["a", "b", "c"]) == plain
         assert hits(other) == 1
+        await store.inner.update_node_result(
+            "e", "b", {"success": False, "error": "twice"}
+        )  # what is not final is read
+        assert (await other.get_node_results("e", ["b"]))["b"].error == "twice"
         await store.complete_node("e", "a", {"success": True, "data": 2}, iteration=1)
         assert (await other.get_node_results("e", ["a"]))["a"].data == 2
         await store.update_node_result("e", "b", {"success": True}, attempt=2)
