@@ -23,30 +23,38 @@ class Ledger:
         self._execution_id: Final = execution_id
         self._fail: Final = fail
         """Makes the execution fail."""
-        self._writes: Final[set[asyncio.Task[ExecutionStatus]]] = set()
+        self._pending = 0
+        self._arrived: Final = asyncio.Event()
+        """Set whenever a write has come to its end."""
 
     @property
     def is_writing(self) -> bool:
-        return bool(self._writes)
+        return self._pending > 0
 
     async def write(self, entries: list[Entry], last: Entry | None, result: Any | UnsetType = UNSET) -> ExecutionStatus:
         """Write results together and return the status of the execution afterwards.
 
         `last` is written once every other write of this execution has arrived: with it go what the execution came to.
         """
-        statuses = await asyncio.gather(*(self._begin(entry) for entry in entries))
+        if last is None and len(entries) == 1:
+            return await self._write(entries[0], UNSET)
+        statuses = await asyncio.gather(*(self._write(entry, UNSET) for entry in entries))
         if last is None:
             return statuses[-1]
-        await asyncio.gather(*self._writes, return_exceptions=True)
-        return await self._begin(last, result)
-
-    def _begin(self, entry: Entry, result: Any | UnsetType = UNSET) -> "asyncio.Task[ExecutionStatus]":
-        task = asyncio.create_task(self._write(entry, result))
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
-        return task
+        while self._pending:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return await self._write(last, result)
 
     async def _write(self, entry: Entry, result: Any | UnsetType) -> ExecutionStatus:
+        self._pending += 1
+        try:
+            return await self._write_or_fail(entry, result)
+        finally:
+            self._pending -= 1
+            self._arrived.set()
+
+    async def _write_or_fail(self, entry: Entry, result: Any | UnsetType) -> ExecutionStatus:
         try:
             return await self._complete_node(entry, result)
         except InvalidValueError as error:

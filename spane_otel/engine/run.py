@@ -359,7 +359,7 @@ class Run:
         elif status == "failed" and self._failure is not None:
             self._has_failed = True
             self.decide(Ending(status, self._failure))
-        elif status in FINAL_STATUSES:
+        elif status in FINAL_STATUSES and not self._decision.done():
             self._spawn(self._look_up())
 
     async def _look_up(self) -> None:
@@ -391,6 +391,7 @@ class Run:
         task = asyncio.create_task(self._watch(work), context=self._context.copy(), name="spane-node")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # it may be cancelled before it begins
         return task
 
     async def _watch(self, work: Coroutine[Any, Any, None]) -> None:

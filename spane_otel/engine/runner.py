@@ -154,6 +154,7 @@ class Runner:
         else:
             seconds = (runtime.clock.now_ns() - record.started_ns) / SECOND
             runtime.metrics.execution_ended(record.workflow_id or "", ending.status, seconds)
+            return  # the lease of an execution that has ended is renewed by nobody, and runs out
         await self._release(record.execution_id)
 
     async def _release(self, execution_id: str) -> None:

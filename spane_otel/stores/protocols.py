@@ -266,7 +266,7 @@ class LeaseStore(Protocol):
         ...
 
     async def renew_leases(self, lease: Lease) -> list[str]:
-        """Renew all that this holder still holds; return the ids of the executions."""
+        """Renew all that this holder still holds, of executions that have not ended; return the ids of those."""
         ...
 
     async def release_lease(self, execution_id: str, holder: str) -> None:

@@ -13,10 +13,12 @@ WITH known AS (
 SELECT EXISTS (SELECT FROM known) AS is_known, EXISTS (SELECT FROM taken) AS is_held;
 
 -- name: renew_leases
--- Renews every lease of a holder that is in force, locked in the order in which those who write results lock them.
+-- Renews a holder's leases in force on what has not ended, locked in the order in which writers of results lock them.
 WITH mine AS (
-    SELECT execution_id FROM spane.execution_leases
+    SELECT execution_id FROM spane.execution_leases AS held
      WHERE holder = :holder AND expires_at > now()
+       AND EXISTS (SELECT FROM spane.executions AS e
+                    WHERE e.execution_id = held.execution_id AND e.status IN ('running', 'paused'))
      ORDER BY execution_id
        FOR NO KEY UPDATE
 )

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from spane_otel.errors import InvalidValueError, LeaseLostError, UnknownExecutionError
+from spane_otel.records import ExecutionStatus
 from spane_otel.state import Lease
 from spane_otel.stores.protocols import Store
 from tests.conformance.definitions import chain
@@ -25,6 +26,15 @@ async def test_while_one_holds_the_lease_no_other_gets_it(store: Store) -> None:
     assert await store.claim_executions(THEIRS) == []
     assert await store.renew_leases(THEIRS) == []
     assert await store.renew_leases(MINE) == ["e"]
+
+
+@pytest.mark.parametrize("status", ["completed", "failed", "cancelled"])
+async def test_a_lease_is_renewed_no_longer_than_its_execution_runs(store: Store, status: ExecutionStatus) -> None:
+    for execution_id in ("running", "paused", "ended"):
+        await store.create_execution("order", execution_id=execution_id, lease=MINE)
+    await store.set_execution_status("paused", "paused")
+    await store.set_execution_status("ended", status)
+    assert await store.renew_leases(MINE) == ["paused", "running"]
 
 
 async def test_of_many_who_want_a_lease_at_once_one_gets_it(store: Store) -> None:

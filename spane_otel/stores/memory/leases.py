@@ -31,8 +31,10 @@ class Leases(Part):
         now_ns = self._clock.now_ns()
         renewed: list[str] = []
         with self._lock:
-            for execution_id, journal in self._state.executions.journals.items():
-                if journal.lease is not None and journal.lease.is_held_by(lease.holder, now_ns):
+            executions = self._state.executions
+            for execution_id, journal in executions.journals.items():
+                is_held = journal.lease is not None and journal.lease.is_held_by(lease.holder, now_ns)
+                if is_held and not executions.held[execution_id].is_final:
                     journal.lease = lease_until(lease, now_ns)
                     renewed.append(execution_id)
         return sorted(renewed)
