@@ -261,7 +261,7 @@ DELETE FROM spane.execution_logs
 
 -- name: read_statistics
 -- Tells how much is stored: exactly up to a bound, beyond it as the planner estimates.
-SELECT (SELECT count(*) FROM spane.executions) AS executions,
+SELECT (SELECT coalesce(sum(count), 0)::bigint FROM spane.execution_counts) AS executions,
        (SELECT count(*) FROM (SELECT FROM spane.execution_spans LIMIT :bound::bigint + 1) AS bounded) AS spans,
        (SELECT count(*) FROM (SELECT FROM spane.execution_logs LIMIT :bound::bigint + 1) AS bounded) AS logs,
        (SELECT coalesce(sum(reltuples) FILTER (WHERE reltuples > 0), 0)::bigint

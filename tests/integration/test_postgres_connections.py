@@ -169,6 +169,69 @@ async def test_readers_do_not_take_the_writers_connections(connection: Any, migr
         assert await waiting is not None
 
 
+async def test_state_is_written_while_all_of_ingest_waits(connection: Any, migrated_postgres_url: str) -> None:
+    async with PostgresExecutionStore(migrated_postgres_url, pool_size=4) as store:
+        await store.create_execution("order", execution_id="e")
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE spane.execution_spans")
+            writing = [asyncio.create_task(store.write(batch(span(f"s{n}")))) for n in range(8)]
+            await await_blocked(connection)
+            async with asyncio.timeout(5):
+                await store.update_node_result("e", "a", {"success": True})
+                assert await store.set_execution_status("e", "completed")
+                assert await store.get_execution("e") is not None
+            assert not any(each.done() for each in writing)
+        assert sum([(await each).spans_stored for each in writing]) == 8
+
+
+async def test_no_more_connections_are_made_than_there_may_be(connection: Any, migrated_postgres_url: str) -> None:
+    async with PostgresExecutionStore(migrated_postgres_url, pool_size=8) as store:
+        await asyncio.gather(
+            *(store.create_execution("order", execution_id=f"e{n}") for n in range(30)),
+            *(store.write(batch(root(f"s{n}"))) for n in range(30)),
+            *(store.list_executions() for _ in range(30)),
+            *(store.save_workflow({"id": f"w{n}", "nodes": []}) for n in range(30)),
+        )
+        assert 3 <= await count_connections(connection) <= 8
+
+
+async def test_connections_that_nobody_uses_are_closed(connection: Any, migrated_postgres_url: str) -> None:
+    async with PostgresExecutionStore(migrated_postgres_url, idle_seconds=0.2) as store:
+        await fill_pools(store)
+        await await_no_connections(connection)
+        await store.ping()
+
+
+async def test_a_transaction_that_is_left_standing_is_ended_by_the_server(
+    connection: Any, store: PostgresExecutionStore
+) -> None:
+    """So that a process which stands still does not keep others from what it had locked."""
+    settings = {}
+
+    async def read(session: database.Session) -> None:
+        for name in ("statement_timeout", "idle_in_transaction_session_timeout", "jit"):
+            settings[name] = await session._connection.fetchval("SELECT current_setting($1)", name)
+
+    for use in store._database.pools._settings.shares:
+        settings.clear()
+        await store._database.run(use, read)
+        assert settings == {"statement_timeout": "10s", "idle_in_transaction_session_timeout": "1min", "jit": "off"}
+
+
+async def test_statements_planned_before_a_migration_are_planned_again_after_it(
+    connection: Any, store: PostgresExecutionStore
+) -> None:
+    await store.create_execution("order", execution_id="e", metadata={"a": 1})
+    await store.get_execution("e")
+    await store.update_execution_metadata("e", {"b": 2})
+    await connection.execute("ALTER TABLE spane.executions ADD COLUMN later text")
+    await connection.execute("ALTER TABLE spane.execution_metadata ADD COLUMN later text")
+    assert await store.get_execution("e") is not None
+    await store.update_execution_metadata("e", {"c": 3})
+    await store.write(batch(root("other")))
+    await store.write(batch(root("other", name="again", start=9)))
+
+
 async def count_connections(connection: Any) -> int:
     return int(
         await connection.fetchval(

@@ -1,19 +1,20 @@
 """The parts of the PostgreSQL store that need no server."""
 
 import asyncio
+from typing import Any
 
 import asyncpg
 import pytest
 from asyncpg.exceptions import PostgresError
 
-from spane_otel.errors import InvalidValueError
+from spane_otel.errors import ConfigurationError, InvalidValueError
 from spane_otel.stores.cursors import encode_cursor
 from spane_otel.stores.postgres.bisection import isolate
 from spane_otel.stores.postgres.changes import _decode, _encode
 from spane_otel.stores.postgres.classify import Fate, classify, poison_reason
 from spane_otel.stores.postgres.database import PoisonError
 from spane_otel.stores.postgres.known import Known
-from spane_otel.stores.postgres.pool import BusyPoolError
+from spane_otel.stores.postgres.pool import BusyPoolError, PoolSettings
 
 
 def server_error(state: str, constraint: str | None = None) -> PostgresError:
@@ -32,6 +33,7 @@ def server_error(state: str, constraint: str | None = None) -> PostgresError:
         ("08003", Fate.RECONNECT),
         ("08006", Fate.RECONNECT),
         ("25006", Fate.RECONNECT),
+        ("25P03", Fate.RECONNECT),
         ("57P01", Fate.RECONNECT),
         ("57P03", Fate.RECONNECT),
         ("58030", Fate.RECONNECT),
@@ -46,6 +48,8 @@ def server_error(state: str, constraint: str | None = None) -> PostgresError:
         ("22P05", Fate.POISON),
         ("54000", Fate.POISON),
         ("54001", Fate.POISON),
+        ("26000", Fate.POOLED),
+        ("42P05", Fate.POOLED),
         ("28P01", Fate.UNREACHABLE),
         ("3D000", Fate.UNREACHABLE),
         ("3F000", Fate.SCHEMA),
@@ -56,6 +60,39 @@ def server_error(state: str, constraint: str | None = None) -> PostgresError:
 )
 def test_the_server_s_state_decides(state: str, fate: Fate) -> None:
     assert classify(server_error(state)) is fate
+
+
+def test_a_plan_that_a_migration_made_stale_is_made_again() -> None:
+    assert classify(asyncpg.InvalidCachedStatementError("result type changed")) is Fate.RETRY
+
+
+@pytest.mark.parametrize(
+    ("size", "read", "ingest", "write"), [(20, 10, 5, 5), (8, 4, 2, 2), (4, 2, 1, 1), (3, 1, 1, 1), (1, 1, 1, 1)]
+)
+def test_connections_are_shared_out_and_everyone_has_one(size: int, read: int, ingest: int, write: int) -> None:
+    assert PoolSettings(size=size).shares == {"read": read, "ingest": ingest, "write": write}
+
+
+def test_the_pool_is_by_default_as_spane_documents_it() -> None:
+    settings = PoolSettings()
+    assert (settings.size, settings.idle_seconds, settings.connect_seconds) == (20, 20, 10)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"size": 0},
+        {"size": 1.5},
+        {"size": True},
+        {"idle_seconds": 0},
+        {"connect_seconds": -1},
+        {"statement_seconds": float("nan")},
+        {"statement_seconds": float("inf")},
+    ],
+)
+def test_a_pool_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(wrong))):
+        PoolSettings(**wrong)
 
 
 def test_a_missing_partition_is_told_from_a_violated_check() -> None:

@@ -23,7 +23,7 @@ class Partitions:
             async def make(session: Session, start_ns: int = day * DAY_NS) -> None:
                 await session.fetch("ensure_partition", start_ns=start_ns)
 
-            await self._database.run("write", make)
+            await self._database.run("ingest", make)
             self._seen.add(day)
 
     def forget(self) -> None:
