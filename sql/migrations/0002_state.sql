@@ -493,12 +493,19 @@ BEGIN
                       SELECT FROM spane.execution_leases AS lease
                        WHERE lease.execution_id = execution.execution_id AND lease.holder = holders[i]
                          AND lease.expires_at > clock_timestamp())) AS it OFFSET 0) AS allowed
-          LEFT JOIN spane.workflow_nodes AS node
-            ON execution.nodes_total IS NOT NULL AND node.workflow_id = execution.workflow_id
-           AND node.version = execution.workflow_version AND node.node_id = node_ids[i]
-          LEFT JOIN spane.node_results AS held
-            ON held.execution_id = execution.execution_id AND held.node_id = node_ids[i]
-           AND held.iteration = iterations[i] AND held.attempt = attempts[i]
+          -- As a join, a plan made while the tables were small looks up by the first columns of the key alone.
+          LEFT JOIN LATERAL (
+               SELECT node.node_id, node.continue_on_fail
+                 FROM spane.workflow_nodes AS node
+                WHERE execution.nodes_total IS NOT NULL AND node.workflow_id = execution.workflow_id
+                  AND node.version = execution.workflow_version AND node.node_id = node_ids[i]
+                LIMIT 1) AS node ON true
+          LEFT JOIN LATERAL (
+               SELECT held.*
+                 FROM spane.node_results AS held
+                WHERE held.execution_id = execution.execution_id AND held.node_id = node_ids[i]
+                  AND held.iteration = iterations[i] AND held.attempt = attempts[i]
+                LIMIT 1) AS held ON true
           LEFT JOIN LATERAL (
                SELECT iteration, attempt, NOT (success OR skipped) AS is_failure
                  FROM spane.node_results
