@@ -7,6 +7,7 @@ digits; every order by span id is the signed one, in each store. An execution id
 import hashlib
 import secrets
 import time
+from functools import lru_cache
 
 TRACE_ID_LENGTH = 16
 SPAN_ID_LENGTH = 8
@@ -62,13 +63,11 @@ def _from_hex(text: str, length: int) -> bytes | None:
 
 def hash16(*parts: bytes) -> bytes:
     """Return 16 bytes of blake2b over `parts`, each preceded by its length so that no two lists collide."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.digest()
+    content = b"".join([piece for part in parts for piece in (len(part).to_bytes(8, "big"), part)])
+    return hashlib.blake2b(content, digest_size=16).digest()
 
 
+@lru_cache(maxsize=10_000)
 def execution_trace_id(execution_id: str) -> bytes:
     """Return the trace id of spans that are added by hand: 16 bytes of blake2b over the execution id."""
     return hashlib.blake2b(_encode(execution_id), digest_size=16).digest()

@@ -87,12 +87,11 @@ class Attributes(Struct, frozen=True):
     string. Other containers are left out."""
 
 
-_ENCODERS: Final[dict[Limits, ValueEncoder]] = {DEFAULT_LIMITS: ValueEncoder()}
+_DEFAULT_ENCODER: Final = ValueEncoder()
 
 
 def _encoder(limits: Limits) -> ValueEncoder:
-    found = _ENCODERS.get(limits)
-    return found if found is not None else ValueEncoder(limits)
+    return _DEFAULT_ENCODER if limits is DEFAULT_LIMITS or limits == DEFAULT_LIMITS else ValueEncoder(limits)
 
 
 def encode_attributes(
@@ -219,7 +218,7 @@ def encode_body(value: Any, limits: Limits = DEFAULT_LIMITS) -> str:
 
 def clean_text(text: str | bytes, max_chars: int | None = None) -> str:
     """Return `text` as storable text of at most `max_chars` characters (None: whatever its length)."""
-    cleaned = _ENCODERS[DEFAULT_LIMITS].clean(text)
+    cleaned = _DEFAULT_ENCODER.clean(text)
     return cleaned if max_chars is None else cleaned[:max_chars]
 
 

@@ -1,7 +1,8 @@
 """Spans and logs that are written by hand, as rows: the same in every store.
 
 A span's id is any text. Its span id is a hash of execution and text, its trace the parent's, else one that is made from
-the execution id (architecture.md, *Order*).
+the execution id (architecture.md, *Order*). What is made here can be stored: ids are checked, texts are cleaned, values
+are encoded, so that a row needs no second look.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from spane_otel.errors import InvalidValueError
 from spane_otel.identity import resource_row, scope_row
 from spane_otel.ids import added_span_id, execution_trace_id, hash16, new_execution_id
 from spane_otel.records import LogRow, ResourceRow, ScopeRow, SpanRow, least_severity
-from spane_otel.stores.admission import Window, check_execution_id, check_id, check_text, refuse_log, refuse_span
+from spane_otel.stores.admission import OUT_OF_WINDOW, Window, check_execution_id, check_id, check_text
 from spane_otel.values import NAME_CHARACTERS, clean_text, encode_attributes, encode_body, encode_value
 from spane_otel.version import __version__
 
@@ -80,6 +81,9 @@ def new_span(
         raise InvalidValueError("a span's name is text", reason="name")
     if start_ns is not None and type(start_ns) is not int:
         raise InvalidValueError("start_ns must be integer nanoseconds", reason="start_ns")
+    begins_ns = now_ns if start_ns is None else start_ns
+    if not window.earliest_ns <= begins_ns <= window.latest_ns:
+        raise InvalidValueError(f"start {begins_ns} is outside what is accepted now", reason=OUT_OF_WINDOW)
     row = span_row(
         execution_id,
         text,
@@ -93,9 +97,6 @@ def new_span(
         error=error,
         metadata=metadata,
     )
-    refusal = refuse_span(row, window)
-    if refusal is not None:
-        raise InvalidValueError(refusal.detail, reason=refusal.reason)
     return text, NewSpan(row, parent_id, start_ns is not None)
 
 
@@ -229,6 +230,9 @@ def new_log(
         raise InvalidValueError(f"{level!r} is no level", reason="level") from None
     if time_ns is not None and type(time_ns) is not int:
         raise InvalidValueError("time_ns must be integer nanoseconds", reason="time_ns")
+    at_ns = now_ns if time_ns is None else time_ns
+    if not window.earliest_ns <= at_ns <= window.latest_ns:
+        raise InvalidValueError(f"time {at_ns} is outside what is accepted now", reason=OUT_OF_WINDOW)
     row = log_row(
         execution_id,
         text,
@@ -240,9 +244,6 @@ def new_log(
         time_ns=time_ns,
         metadata=metadata,
     )
-    refusal = refuse_log(row, window)
-    if refusal is not None:
-        raise InvalidValueError(refusal.detail, reason=refusal.reason)
     return text, row
 
 
@@ -289,7 +290,7 @@ def _attributes(metadata: Mapping[str, Any] | None) -> Any:
         return encode_attributes(())
     if not isinstance(metadata, Mapping):
         raise InvalidValueError("metadata must be a mapping", reason="metadata")
-    return encode_attributes((str(key), value) for key, value in metadata.items())
+    return encode_attributes([(key if type(key) is str else str(key), value) for key, value in metadata.items()])
 
 
 def _merge(held: str, given: str | None) -> str:
