@@ -2,6 +2,9 @@
 
 Calls of one *family* (an execution) are never in two commits at once, and a commit holds at most one call of each key,
 so that calls of one key happen in the order in which they came. A caller who is cancelled cancels nobody else.
+
+A commit costs far more than one call more in it. So calls wait for the commit that is on its way, unless so many wait
+that a second one pays, or that one hangs: it waits, say, for a row that somebody else has locked.
 """
 
 import asyncio
@@ -16,8 +19,13 @@ Call = TypeVar("Call")
 Answer = TypeVar("Answer")
 
 MOST: Final = 512
-LANES: Final = 2
-"""Commits at the same time: while one is on its way, the next is made ready."""
+"""Calls in a commit."""
+ENOUGH: Final = 16
+"""Calls that wait and are worth a commit beside one that is on its way."""
+PATIENCE_SECONDS: Final = 0.02
+"""A commit that takes longer than this is not waited for."""
+LANES: Final = 4
+"""Commits on their way at the same time, at most; two where none of them hangs."""
 
 
 class Group(Generic[Call, Answer]):
@@ -25,7 +33,7 @@ class Group(Generic[Call, Answer]):
 
     `commit` takes calls of different keys and returns an answer, or the error to raise, for each. If it raises an
     `InvalidValueError` for several calls, each is committed by itself, so that only the guilty one fails; any other
-    error is every caller's.
+    error is every caller's. Keys are compared within a family.
     """
 
     def __init__(
@@ -47,7 +55,7 @@ class Group(Generic[Call, Answer]):
         if queue is None:
             queue = self._queues[loop] = _Queue(self._commit, self._key)
         answer: asyncio.Future[Answer] = loop.create_future()
-        queue.put(self._family(call), call, answer)
+        queue.put(loop, self._family(call), call, answer)
         return await answer
 
 
@@ -62,23 +70,47 @@ class _Queue(Generic[Call, Answer]):
         self._commit = commit
         self._key = key
         self._waiting: dict[Hashable, deque[tuple[Call, asyncio.Future[Answer]]]] = {}
+        self._waiting_calls = 0
         self._busy: set[Hashable] = set()
-        self._lanes: set[asyncio.Task[None]] = set()
+        self._lanes = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        """The lanes' tasks: a loop alone keeps no task alive."""
+        self._alarm: asyncio.TimerHandle | None = None
 
-    def put(self, family: Hashable, call: Call, answer: "asyncio.Future[Answer]") -> None:
-        self._waiting.setdefault(family, deque()).append((call, answer))
-        if len(self._lanes) < LANES and family not in self._busy:
-            lane = asyncio.get_running_loop().create_task(self._run_lane(), name="spane-group-commit")
-            self._lanes.add(lane)
-            lane.add_done_callback(self._lanes.discard)
+    def put(
+        self, loop: asyncio.AbstractEventLoop, family: Hashable, call: Call, answer: "asyncio.Future[Answer]"
+    ) -> None:
+        waiting = self._waiting.get(family)
+        if waiting is None:
+            waiting = self._waiting[family] = deque()
+        waiting.append((call, answer))
+        self._waiting_calls += 1
+        if not self._lanes or (self._lanes == 1 and self._waiting_calls >= ENOUGH):
+            self._open_lane(loop)
+        elif self._alarm is None:
+            self._alarm = loop.call_later(PATIENCE_SECONDS, self._lose_patience, loop)
+
+    def _lose_patience(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._alarm = None
+        if self._lanes < LANES and any(family not in self._busy for family in self._waiting):
+            self._open_lane(loop)
+
+    def _open_lane(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._lanes += 1
+        task = loop.create_task(self._run_lane(), name="spane-group-commit")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _run_lane(self) -> None:
-        while entries := self._take():
-            families = {family for family, _, _ in entries}
-            try:
-                await self._settle([(call, answer) for _, call, answer in entries])
-            finally:
-                self._busy -= families
+        try:
+            while entries := self._take():
+                families = {family for family, _, _ in entries}
+                try:
+                    await self._settle([(call, answer) for _, call, answer in entries])
+                finally:
+                    self._busy -= families
+        finally:
+            self._lanes -= 1
 
     def _take(self) -> list[tuple[Hashable, Call, "asyncio.Future[Answer]"]]:
         """Return calls of families that no other lane works on, and mark those families as busy."""
@@ -92,6 +124,7 @@ class _Queue(Generic[Call, Answer]):
                 if key in keys:
                     break
                 queue.popleft()
+                self._waiting_calls -= 1
                 if not answer.done():  # else its caller was cancelled before anything happened
                     keys.add(key)
                     taken.append((family, call, answer))
