@@ -246,7 +246,8 @@ class WorkflowEngine:
         """
         self._begin()
         changed = await self._nesting.set_status(execution_id, "running")
-        await self._runner.take_up(execution_id)
+        if changed:
+            await self._runner.take_up(execution_id)
         return changed
 
     async def cancel(self, execution_id: str) -> bool:

@@ -7,13 +7,10 @@ from typing import Any, Final, Protocol
 
 from opentelemetry.metrics import Meter, get_meter
 
+from spane_otel.counters import Sample, SampleKind
 from spane_otel.records import ExecutionStatus
 from spane_otel.state import NodeState
 from spane_otel.version import __version__
-
-Sample = tuple[str, str, str, dict[str, str], float]
-"""Name, kind (`counter`, `gauge` or `histogram`), help, labels, value. A histogram's buckets, sum and count each are
-samples, named as Prometheus names them."""
 
 OTHER: Final = "other"
 """The label of whatever comes after `MOST_LABELS` others."""
@@ -57,10 +54,10 @@ class NoMetrics:
 
 
 class EngineMetrics:
-    """Counts in memory, and in the instruments of `meter`, by default the global one's. Thread-safe.
+    """Counts in memory, as a source for `/metrics`, and in the instruments of `meter`, by default the global one's.
 
     Labels are bounded: the first hundred workflows and the first hundred node types have their names, the rest
-    share `other`.
+    share `other`. Thread-safe.
     """
 
     def __init__(self, meter: Meter | None = None) -> None:
@@ -138,7 +135,7 @@ _Labels = tuple[tuple[str, str], ...]
 class _Counter:
     """A sum that only grows."""
 
-    kind = "counter"
+    kind: SampleKind = "counter"
 
     def __init__(self, name: str, text: str, meter: Meter) -> None:
         self.name = name
@@ -162,7 +159,7 @@ class _Counter:
 class _Gauge(_Counter):
     """A sum that grows and shrinks."""
 
-    kind = "gauge"
+    kind: SampleKind = "gauge"
 
     def _make(self, meter: Meter) -> Any:
         return meter.create_up_down_counter(self.name.replace("_", "."), description=self._help)
@@ -171,7 +168,7 @@ class _Gauge(_Counter):
 class _Histogram(_Counter):
     """How many were how long, in seconds."""
 
-    kind = "histogram"
+    kind: SampleKind = "histogram"
 
     def __init__(self, name: str, text: str, meter: Meter) -> None:
         super().__init__(name, text, meter)

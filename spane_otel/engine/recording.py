@@ -19,6 +19,7 @@ from spane_otel.telemetry.nodes import Node as NodeSpan
 from spane_otel.telemetry.outcome import Outcome
 from spane_otel.telemetry.persistence import SinkSource
 from spane_otel.telemetry.pipeline import Pipeline
+from spane_otel.telemetry.process import PROCESS
 
 WAIT_REASON: Final = "spane.wait.reason"
 """Why nothing runs: retry, delay, paused, rate_limit, max_concurrency."""
@@ -50,7 +51,7 @@ class Recording:
             self._pipeline = Pipeline(
                 SinkSource(lambda: sink, is_lent=True), service_name=self._service_name, is_private=True
             )
-            self._pipeline.attach()
+            PROCESS.add_private(self._pipeline)
             recorder = self._pipeline
         return with_recorder(recorder)
 
@@ -64,7 +65,7 @@ class Recording:
         if pipeline is None:
             return True
         written = await pipeline.worker.aflush(timeout)
-        pipeline.detach()
+        PROCESS.remove_private(pipeline)
         await asyncio.to_thread(pipeline.stop, 1.0)
         return written
 

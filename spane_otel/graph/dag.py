@@ -76,8 +76,8 @@ class Progress:
 
     def live_parents(self, node_id: str) -> list[str]:
         """Return the nodes from which live edges lead to this one, in the order of the node's parents."""
-        live = self._live[node_id]
-        return live if len(live) < 2 else [each for each in self._dag.parents[node_id] if each in set(live)]
+        live = set(self._live[node_id])
+        return [each for each in self._dag.parents[node_id] if each in live]
 
     def start(self) -> tuple[list[str], list[str]]:
         """Return what may run at first, and what is skipped since nothing leads to it."""

@@ -31,6 +31,8 @@ class Process:
         self.patience = SHUTDOWN_SECONDS
         """At exit, at most."""
         self._replaced: list[Pipeline] = []
+        self._private: list[Pipeline] = []
+        """Those that record a part of this process alone, e.g. an engine, into a sink of its own."""
         self._inherited: list[Pipeline] = []
         """A parent's, never touched."""
         self._has_hooks = False
@@ -56,12 +58,25 @@ class Process:
     def pipelines(self) -> "list[Pipeline]":
         """Return every pipeline that may still hold something, the current one last."""
         self._replaced = [each for each in self._replaced if not each.worker.is_finished]
-        return [*self._replaced, *([self.pipeline] if self.pipeline is not None else [])]
+        return [*self._replaced, *self._private, *([self.pipeline] if self.pipeline is not None else [])]
+
+    def add_private(self, pipeline: "Pipeline") -> None:
+        """Flush a private pipeline with the others, and write what it holds when the process exits."""
+        with self.lock:
+            self._private.append(pipeline)
+            pipeline.attach()
+            self._add_hooks()
+
+    def remove_private(self, pipeline: "Pipeline") -> None:
+        """Forget a private pipeline, which records nothing more."""
+        with self.lock:
+            self._private.remove(pipeline)
+            pipeline.detach()
 
     def stop(self, timeout: float) -> int:
         """Stop recording and write what is left; return how many spans and logs were not written."""
         deadline = time.monotonic() + timeout
-        pipelines = self.pipelines()
+        pipelines = [each for each in self.pipelines() if each not in self._private]
         self.replace(None)
         self._replaced = []
         return sum(each.stop(max(deadline - time.monotonic(), 0.0)) for each in pipelines)
@@ -70,7 +85,10 @@ class Process:
         """Write what is left, in bounded time, and say once if something is lost."""
         pipeline = self.pipeline
         is_hopeless = self.is_guess and pipeline is not None and not pipeline.worker.has_delivered
+        for each in self._private:
+            each.begin_stop(self.patience)
         left = self.stop(GUESS_SECONDS if is_hopeless else self.patience)
+        left += sum(each.stop(self.patience) for each in self._private)
         if left:
             _log.warning("%d spans and logs could not be written before the process ended", left)
 
@@ -79,8 +97,8 @@ class Process:
         self.lock = threading.RLock()
         self._inherited.extend(self._replaced)
         self._replaced = []
-        if self.pipeline is not None:
-            self.pipeline.after_fork()
+        for each in (*self._private, *([self.pipeline] if self.pipeline is not None else [])):
+            each.after_fork()
 
     def _add_hooks(self) -> None:
         if not self._has_hooks:

@@ -1,6 +1,7 @@
 """The engine on PostgreSQL: state, spans and logs in one database; several engines on it."""
 
 import asyncio
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -141,6 +142,39 @@ async def test_a_change_made_by_another_process_is_noticed_within_seconds(
         await other.set_execution_status("e", "cancelled", error="enough")
         async with asyncio.timeout(10):
             assert (await running).error == "enough"
+
+
+FORGETFUL = """
+import asyncio, sys
+from spane_otel import ExecutionResult, NodeRegistry, PostgresExecutionStore, WorkflowEngine
+
+async def work(context):
+    context.log("ran")
+    return ExecutionResult(True, 1)
+
+async def main():
+    registry = NodeRegistry()
+    registry.register("work", work)
+    engine = WorkflowEngine(registry, PostgresExecutionStore(sys.argv[1]))
+    await engine.register_workflow({"id": "w", "nodes": [{"id": "a", "type": "work"}]})
+    print((await engine.execute("w", execution_id="e")).data)
+
+asyncio.run(main())
+"""
+
+
+async def test_a_program_that_closes_nothing_still_leaves_its_spans_and_logs(
+    store: PostgresExecutionStore, migrated_postgres_url: str
+) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FORGETFUL, migrated_postgres_url, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, output) == (0, b"1\n")
+    trace = await store.get_trace("e")
+    assert trace is not None
+    assert [(span.name, span.state) for span in trace.spans] == [("w", "completed"), ("a", "completed")]
+    assert [log.body for log in await store.get_logs("e")] == ["ran"]
 
 
 async def test_large_outputs_go_from_node_to_node(store: PostgresExecutionStore) -> None:

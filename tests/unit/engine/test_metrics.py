@@ -6,6 +6,7 @@ from typing import Any
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
+from spane_otel.counters import MetricSource
 from spane_otel.engine import EngineMetrics
 from tests.unit.engine.lab import Gate, Lab, fails, flow, row
 
@@ -51,6 +52,10 @@ async def test_what_runs_and_what_is_given_up_is_counted(lab: Lab) -> None:
     assert labelled(found, "spane_engine_executions_running", workflow="w") == 0
     assert labelled(found, "spane_engine_executions_given_up_total", workflow="w") == 1
     assert labelled(found, "spane_engine_node_attempts_total", workflow="w", type="work", state="cancelled") == 1
+
+
+def test_metrics_are_a_source_for_the_service() -> None:
+    assert isinstance(EngineMetrics(), MetricSource)
 
 
 def test_durations_are_cumulative_buckets_with_sum_and_count() -> None:

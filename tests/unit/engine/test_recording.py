@@ -312,6 +312,15 @@ async def test_the_service_of_an_engine_that_records_itself_can_be_named() -> No
     assert trace.resources[0].attributes["service.name"] == "billing"
 
 
+async def test_flushing_the_process_flushes_its_engines(lab: Lab, engine: WorkflowEngine) -> None:
+    await engine.register_workflow(row("a"))
+    result = await engine.execute("w")
+    assert await spane_otel.aflush()
+    trace = await lab.store.get_trace(result.execution_id or "")
+    assert trace is not None
+    assert len(trace.spans) == 2
+
+
 async def test_what_is_left_is_written_when_the_engine_is_closed(lab: Lab) -> None:
     async with lab.engine() as engine:
         await engine.register_workflow(row("a"))
