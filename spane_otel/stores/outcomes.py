@@ -149,22 +149,26 @@ def read_result(result: Any) -> ExecutionResult:
         InvalidValueError: it has no `success`, a key that nobody knows, or something of the wrong type.
 
     """
-    if isinstance(result, Mapping):
-        unknown = sorted(str(key) for key in result if key not in _KEYS)
-        if unknown:
-            raise InvalidValueError(f"a result has no {', '.join(unknown)}", reason="result")
-        values = {_KEYS[key]: value for key, value in result.items()}
-        if "success" not in values:
-            raise InvalidValueError("a result says whether it is a success", reason="result")
-        values["skipped"] = bool(values.get("skipped"))
-        return read_result(ExecutionResult(**values))
-    if not isinstance(result, ExecutionResult):
-        raise InvalidValueError("a result is an ExecutionResult or a mapping", reason="result")
-    if not isinstance(result.success, bool) or not isinstance(result.skipped, bool):
+    given = result if isinstance(result, ExecutionResult) else _from_mapping(result)
+    if not isinstance(given.success, bool) or not isinstance(given.skipped, bool):
         raise InvalidValueError("success and skipped are true or false", reason="result")
-    if not _are_ids(result.next_nodes):
+    if given.next_nodes is not None and not _are_ids(given.next_nodes):
         raise InvalidValueError("next nodes are a list of node ids", reason="result")
-    return result
+    return given
+
+
+def _from_mapping(result: Any) -> ExecutionResult:
+    if not isinstance(result, Mapping):
+        raise InvalidValueError("a result is an ExecutionResult or a mapping", reason="result")
+    try:
+        values = {_KEYS[key]: value for key, value in result.items()}
+    except KeyError:
+        unknown = sorted(str(key) for key in result if key not in _KEYS)
+        raise InvalidValueError(f"a result has no {', '.join(unknown)}", reason="result") from None
+    if "success" not in values:
+        raise InvalidValueError("a result says whether it is a success", reason="result")
+    values["skipped"] = bool(values.get("skipped"))
+    return ExecutionResult(**values)
 
 
 def dead_letter_id(execution_id: str, node_id: str, iteration: int, attempt: int) -> str:
@@ -181,8 +185,6 @@ def _is_count(value: Any, least: int) -> bool:
 
 
 def _are_ids(given: Any) -> bool:
-    if given is None:
-        return True
     return (
         isinstance(given, Sequence)
         and not isinstance(given, str)
