@@ -29,7 +29,7 @@ SELECT given.n::integer, parent.*
         LIMIT 1) AS parent;
 
 -- name: add_spans
--- Stores spans that are not there yet, links their traces, and tells of each what became of it.
+-- Stores spans that are not there yet, links their traces, and tells what became of those that it did not store.
 WITH known AS MATERIALIZED (
     SELECT execution_id FROM spane.executions
      WHERE execution_id = ANY (:execution_ids::text[])
@@ -38,16 +38,16 @@ WITH known AS MATERIALIZED (
 ), given AS MATERIALIZED (
     SELECT given.*, known.execution_id IS NOT NULL AS is_known, held.is_same
       FROM unnest(:execution_id::text[], :trace_id::uuid[], :span_id::bigint[], :start_ns::bigint[],
-                  :has_start::boolean[], :is_named::boolean[], :end_ns::bigint[], :parent_id::bigint[],
+                  :has_start::boolean[], :is_new::boolean[], :end_ns::bigint[], :parent_id::bigint[],
                   :seq::integer[], :status::smallint[], :dropped_attributes_count::bigint[], :name::text[],
                   :status_message::text[], :state::text[], :node_id::text[], :added_id::text[], :attributes::json[],
                   :added_hash::uuid[])
-           AS given (execution_id, trace_id, span_id, start_ns, has_start, is_named, end_ns, parent_id, seq, status,
+           AS given (execution_id, trace_id, span_id, start_ns, has_start, is_new, end_ns, parent_id, seq, status,
                      dropped_attributes_count, name, status_message, state, node_id, added_id, attributes, added_hash)
       LEFT JOIN known ON known.execution_id = given.execution_id
       LEFT JOIN LATERAL (
            SELECT bool_or(span.added_hash IS NOT DISTINCT FROM given.added_hash
-                          AND (span.start_ns = given.start_ns OR NOT given.has_start)) AS is_same
+                          AND (span.start_ns = given.start_ns OR given.has_start IS NOT TRUE)) AS is_same
              FROM spane.execution_traces AS link
             CROSS JOIN LATERAL (
                   SELECT added_hash, start_ns FROM spane.execution_spans AS held
@@ -55,15 +55,15 @@ WITH known AS MATERIALIZED (
                    ORDER BY held.span_id, held.start_ns
                    LIMIT 1) AS span
             WHERE link.execution_id = given.execution_id AND link.root_span_id = 0 AND link.root_start_ns = 0
-           OFFSET 0) AS held ON given.is_named
+           OFFSET 0) AS held ON given.is_new IS NOT TRUE
 ), inserted AS (
     INSERT INTO spane.execution_spans
         (trace_id, span_id, start_ns, end_ns, parent_id, resource_id, scope_id, flags, revision, seq, kind, status,
          dropped_attributes_count, dropped_events_count, dropped_links_count, name, service, status_message, state,
          trace_state, execution_id, node_id, added_id, attributes, added_hash)
-    SELECT trace_id, span_id, start_ns, end_ns, parent_id, :resource_id::uuid, :scope_id::uuid, 0, 0, seq, 1, status,
-           dropped_attributes_count, 0, 0, name, :service::text, status_message, state,
-           '', execution_id, node_id, added_id, attributes, added_hash
+    SELECT trace_id, span_id, start_ns, end_ns, parent_id, :resource_id::uuid, :scope_id::uuid, 0, 0, coalesce(seq, 0),
+           1, coalesce(status, 0::smallint), coalesce(dropped_attributes_count, 0), 0, 0, name, :service::text,
+           coalesce(status_message, ''), state, '', execution_id, node_id, added_id, attributes, added_hash
       FROM given
      WHERE is_known AND is_same IS NULL
         ON CONFLICT (trace_id, span_id, start_ns) DO NOTHING
@@ -88,9 +88,9 @@ WITH known AS MATERIALIZED (
     INSERT INTO spane.changes (kind, execution_id, trace_id)
     SELECT 'spans', execution_id, trace_id FROM starts
 )
-SELECT given.execution_id, given.span_id, given.is_known, given.is_same, inserted.span_id IS NOT NULL AS is_inserted
+SELECT span_id, is_known, is_same
   FROM given
-  LEFT JOIN inserted ON inserted.execution_id = given.execution_id AND inserted.span_id = given.span_id;
+ WHERE span_id NOT IN (SELECT span_id FROM inserted);
 
 -- name: read_added_spans
 -- Reads spans by the texts that they were added with, one row for each text whose execution is there.
@@ -113,7 +113,7 @@ SELECT given.n::integer, span.*
         LIMIT 1) AS span ON true;
 
 -- name: update_spans
--- Changes spans that are there with the revision before the one given, and tells which.
+-- Changes spans that are there with the revision before the one given, and tells of which this is not so.
 WITH known AS MATERIALIZED (
     SELECT execution_id FROM spane.executions
      WHERE execution_id = ANY (:execution_ids::text[])
@@ -126,8 +126,9 @@ WITH known AS MATERIALIZED (
          dropped_attributes_count, dropped_events_count, dropped_links_count, name, service, status_message, state,
          trace_state, execution_id, node_id, process_id, added_id, attributes, events, links, added_hash)
     SELECT span.trace_id, span.span_id, span.start_ns, given.end_ns, parent_id, resource_id, scope_id, flags,
-           given.revision, seq, kind, given.status, dropped_attributes_count, dropped_events_count,
-           dropped_links_count, name, service, given.status_message, given.state, trace_state, given.execution_id,
+           given.revision, seq, kind, coalesce(given.status, 0::smallint), dropped_attributes_count,
+           dropped_events_count, dropped_links_count, name, service, coalesce(given.status_message, ''), given.state,
+           trace_state, given.execution_id,
            node_id, process_id, added_id, given.attributes, events, links, added_hash
       FROM unnest(:execution_id::text[], :trace_id::uuid[], :span_id::bigint[], :start_ns::bigint[],
                   :revision::integer[], :end_ns::bigint[], :status::smallint[], :status_message::text[],
@@ -145,15 +146,15 @@ WITH known AS MATERIALIZED (
        SET end_ns = excluded.end_ns, status = excluded.status, status_message = excluded.status_message,
            state = excluded.state, attributes = excluded.attributes, revision = excluded.revision
      WHERE held.revision = excluded.revision - 1
-    RETURNING trace_id, span_id, start_ns, execution_id
+    RETURNING span_id, execution_id, trace_id
 ), announced AS (
     INSERT INTO spane.changes (kind, execution_id, trace_id)
     SELECT DISTINCT 'spans', execution_id, trace_id FROM changed
 )
-SELECT trace_id, span_id, start_ns FROM changed;
+SELECT span_id FROM unnest(:span_id::bigint[]) AS span_id WHERE span_id NOT IN (SELECT span_id FROM changed);
 
 -- name: add_logs
--- Stores log records that are not there yet, and tells which executions there are.
+-- Stores log records that are not there yet, and tells which executions there are not.
 WITH known AS MATERIALIZED (
     SELECT execution_id FROM spane.executions
      WHERE execution_id = ANY (:execution_ids::text[])
@@ -165,13 +166,13 @@ WITH known AS MATERIALIZED (
          dropped_attributes_count, seq, severity, time_source, severity_text, event_name, service, execution_id,
          node_id, uid, body, attributes)
     SELECT trace_key, log_id, time_ns, observed_ns, trace_id, span_id, :resource_id::uuid, :scope_id::uuid, 0,
-           dropped_attributes_count, seq, severity, 0, severity_text, '', :service::text, given.execution_id,
+           coalesce(dropped_attributes_count, 0), coalesce(seq, 0), severity, 0, severity_text, '', :service::text, given.execution_id,
            node_id, uid, body, attributes
       FROM unnest(:execution_id::text[], :log_id::uuid[], :trace_key::uuid[], :own_key::uuid[], :trace_id::uuid[],
-                  :span_id::bigint[], :time_ns::bigint[], :observed_ns::bigint[], :is_named::boolean[],
+                  :span_id::bigint[], :time_ns::bigint[], :observed_ns::bigint[], :is_new::boolean[],
                   :seq::integer[], :severity::integer[], :dropped_attributes_count::bigint[], :severity_text::text[],
                   :node_id::text[], :uid::text[], :body::json[], :attributes::json[])
-           AS given (execution_id, log_id, trace_key, own_key, trace_id, span_id, time_ns, observed_ns, is_named, seq,
+           AS given (execution_id, log_id, trace_key, own_key, trace_id, span_id, time_ns, observed_ns, is_new, seq,
                      severity, dropped_attributes_count, severity_text, node_id, uid, body, attributes)
       JOIN known ON known.execution_id = given.execution_id
      CROSS JOIN LATERAL (
@@ -186,7 +187,7 @@ WITH known AS MATERIALIZED (
                    WHERE log.trace_key = key.trace_key AND log.log_id BETWEEN given.log_id AND given.log_id
                    ORDER BY log.log_id, log.time_ns
                    LIMIT 1) AS log
-            WHERE given.is_named
+            WHERE given.is_new IS NOT TRUE
            OFFSET 0) AS held
      WHERE held.logs = 0
         ON CONFLICT (trace_key, log_id, time_ns) DO NOTHING
@@ -195,4 +196,5 @@ WITH known AS MATERIALIZED (
     INSERT INTO spane.changes (kind, execution_id, trace_id)
     SELECT DISTINCT 'logs', execution_id, trace_id FROM inserted
 )
-SELECT execution_id FROM known;
+SELECT execution_id FROM unnest(:execution_ids::text[]) AS execution_id
+ WHERE execution_id NOT IN (SELECT execution_id FROM known);

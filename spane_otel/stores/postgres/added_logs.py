@@ -11,7 +11,7 @@ from spane_otel.errors import UnknownExecutionError
 from spane_otel.ids import added_span_id
 from spane_otel.records import LogRow, ResourceRow
 from spane_otel.stores.added import SCOPE
-from spane_otel.stores.postgres.columns import added_log_columns
+from spane_otel.stores.postgres.columns import added_log_columns, given
 from spane_otel.stores.postgres.database import Database, Session
 from spane_otel.stores.postgres.group import Group
 from spane_otel.stores.postgres.load import Load
@@ -50,20 +50,20 @@ class AddedLogs:
     async def _commit(self, calls: Sequence[Addition]) -> list[Exception | None]:
         await self._load.introduce(self._resource, SCOPE)
         times_ns = [call.row.time_ns for call in calls]
-        known = await self._load.with_partitions(
+        unknown = await self._load.with_partitions(
             times_ns, lambda: self._database.run("write", lambda session: self._write(session, calls))
         )
-        return [None if call.execution_id in known else UnknownExecutionError(call.execution_id) for call in calls]
+        return [UnknownExecutionError(call.execution_id) if call.execution_id in unknown else None for call in calls]
 
     async def _write(self, session: Session, calls: Sequence[Addition]) -> set[str]:
-        """Store what is new and return the executions that there are."""
+        """Store what is new and return the executions that there are not."""
         await self._place(session, calls)
         ordered = sorted(calls, key=_row_order)
         rows = await session.commit(
             "add_logs",
             **added_log_columns([call.row for call in ordered]),
             own_key=[UUID(call.own_key) for call in ordered],
-            is_named=[call.is_named for call in ordered],
+            is_new=given([not call.is_named for call in ordered]),
             execution_ids=sorted({call.execution_id for call in ordered}),
             resource_id=UUID(self._resource.resource_id),
             scope_id=UUID(SCOPE.scope_id),

@@ -12,7 +12,7 @@ from spane_otel.errors import SpanExistsError, StoreUnavailableError, UnknownExe
 from spane_otel.ids import added_span_id
 from spane_otel.records import ResourceRow
 from spane_otel.stores.added import SCOPE, NewSpan
-from spane_otel.stores.postgres.columns import added_span_columns
+from spane_otel.stores.postgres.columns import added_span_columns, given
 from spane_otel.stores.postgres.database import Database, Session
 from spane_otel.stores.postgres.group import Group
 from spane_otel.stores.postgres.load import Load
@@ -72,19 +72,17 @@ class AddedSpans:
         waiting = list(calls)
         for _ in range(_ATTEMPTS):
             await self._place(session, waiting)
-            rows = await self._insert(session, waiting)
-            outcomes = {(row["execution_id"], row["span_id"]): row for row in rows}
+            outcomes = {row["span_id"]: row for row in await self._insert(session, waiting)}
             raced = []
             for call in waiting:
-                outcome = outcomes[call.execution_id, call.new.row.span_id]
-                if outcome["is_inserted"]:
-                    self._recent.put(call.text, call.new.row)
-                if outcome["is_known"] and outcome["is_same"] is None and not outcome["is_inserted"]:
+                outcome = outcomes.get(call.new.row.span_id)
+                if outcome is not None and outcome["is_known"] and outcome["is_same"] is None:
                     # Somebody else, or our own first try of which we did not hear, has stored it since we looked.
                     call.is_named = True
                     raced.append(call)
                 else:
-                    answers[call.text] = _answer(call, outcome)
+                    answers[call.text] = _error(call, outcome)
+            self._recent.put((call.text, call.new.row) for call in waiting if call.new.row.span_id not in outcomes)
             if not raced:
                 return answers
             waiting = raced
@@ -95,8 +93,8 @@ class AddedSpans:
         ordered = sorted(calls, key=_row_order)
         values = {
             **added_span_columns([call.new.row for call in ordered]),
-            "has_start": [call.new.has_start for call in ordered],
-            "is_named": [call.is_named for call in ordered],
+            "has_start": given([call.new.has_start for call in ordered]),
+            "is_new": given([not call.is_named for call in ordered]),
             "execution_ids": sorted({call.execution_id for call in ordered}),
             "resource_id": UUID(self._resource.resource_id),
             "scope_id": UUID(SCOPE.scope_id),
@@ -124,12 +122,13 @@ class AddedSpans:
                 call.new.place(call.own_trace_id, added_span_id(*text))
 
 
-def _answer(call: Addition, outcome: Record) -> Exception | None:
+def _error(call: Addition, outcome: Record | None) -> Exception | None:
+    """Return what is wrong with a call, given what is told of those that were not stored."""
+    if outcome is None:
+        return None
     if not outcome["is_known"]:
         return UnknownExecutionError(call.execution_id)
-    if outcome["is_inserted"] or outcome["is_same"]:
-        return None
-    return SpanExistsError(call.execution_id, call.added_id)
+    return None if outcome["is_same"] else SpanExistsError(call.execution_id, call.added_id)
 
 
 def _family(call: Addition) -> str:

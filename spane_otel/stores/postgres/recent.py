@@ -1,6 +1,7 @@
 """The spans that this process wrote last, so that the update that follows need not read them."""
 
 import threading
+from collections.abc import Iterable
 from typing import Final
 
 from spane_otel.records import SpanRow
@@ -14,7 +15,7 @@ Key = tuple[str, str]
 
 
 class RecentSpans:
-    """A bounded memory of the last versions written, the one used last stays longest; used from several threads.
+    """A bounded memory of the last versions written, the latest stays longest; used from several threads.
 
     Another process may have changed them since: whoever writes compares revisions.
     """
@@ -30,13 +31,14 @@ class RecentSpans:
     def get(self, key: Key) -> SpanRow | None:
         return self._rows.get(key)
 
-    def put(self, key: Key, row: SpanRow) -> None:
-        """Remember a row; what was used longest ago makes room."""
+    def put(self, rows: Iterable[tuple[Key, SpanRow]]) -> None:
+        """Remember rows; what was written longest ago makes room."""
         with self._lock:
-            self._drop(key)
-            self._rows[key] = row
-            self._by_execution.setdefault(key[0], set()).add(key[1])
-            self._bytes += _size(row)
+            for key, row in rows:
+                self._drop(key)
+                self._rows[key] = row
+                self._by_execution.setdefault(key[0], set()).add(key[1])
+                self._bytes += _size(row)
             while len(self._rows) > self._most or self._bytes > self._most_bytes:
                 self._drop(next(iter(self._rows)))
 

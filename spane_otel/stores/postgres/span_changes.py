@@ -79,15 +79,12 @@ class SpanChanges:
             **changed_span_columns(ordered),
             execution_ids=sorted({execution_id for execution_id, _ in changed}),
         )
-        written = {(row["trace_id"].bytes, row["span_id"], row["start_ns"]) for row in rows}
-        lost = []
-        for text, row in changed.items():
-            if (row.trace_id, row.span_id, row.start_ns) in written:
-                self._recent.put(text, row)
-            else:
-                self._recent.forget(text)
-                lost.append(text)
-        return lost
+        lost = {row["span_id"] for row in rows}
+        self._recent.put((text, row) for text, row in changed.items() if row.span_id not in lost)
+        again = [text for text, row in changed.items() if row.span_id in lost]
+        for text in again:
+            self._recent.forget(text)
+        return again
 
     async def _read(self, session: Session, texts: list[Text], held: dict[Text, SpanRow]) -> dict[Text, Exception]:
         """Read spans into `held`, and return an error for each that is not there."""
