@@ -443,7 +443,7 @@ CREATE FUNCTION spane.create_executions(
     now_ns bigint, actor text
 ) RETURNS text[]
 LANGUAGE plpgsql
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off
 AS $function$
 #variable_conflict use_column
 DECLARE
@@ -656,6 +656,7 @@ CREATE FUNCTION spane.write_node_results(
 LANGUAGE plpgsql
 -- The plan is made once and holds however large the tables grow: index scans inside nested loops.
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET jit = off
 AS $function$
 #variable_conflict use_column
 DECLARE
