@@ -143,7 +143,8 @@ class WorkflowEngine:
 
         `data` is the exit node's output, of several exit nodes a map by node id. A failed or cancelled execution is no
         success and has the `error`; nothing is raised for it. Who is cancelled while waiting does not cancel the
-        execution. Arguments and errors are those of `start`.
+        execution. Arguments and errors are those of `start`. A node that waits for another execution keeps its place
+        meanwhile, which a `sub-workflow` node does not.
         """
         started = await self.start(
             workflow_id, initial_data, execution_id=execution_id, metadata=metadata, timeout_ms=timeout_ms

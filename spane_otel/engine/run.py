@@ -183,6 +183,7 @@ class Run:
             if self._has_place:
                 self.runtime.places.leave(self.version.workflow.id)
             self.decide(ending)
+            self.runtime.runs.pop(self.record.execution_id, None)
             if not self._ended.done():
                 self._ended.set_result(ending)
 
@@ -238,7 +239,7 @@ class Run:
             await self._offer_next(node_id, again.get(node_id))
         self._look()
         if not due and self._failure is None and len(self.results) == len(self.version.dag.nodes):
-            await self._complete_again()
+            await self._complete_again(stored)
 
     async def _offer_next(self, node_id: str, last: NodeResult | None) -> None:
         """Offer the attempt that follows `last`, when its wait is over; a dead letter that is retried waits no more."""
@@ -251,11 +252,12 @@ class Run:
             until_ns = last.ended_ns + wait_ms(policy, last.attempt) * SECOND // 1_000
         self._spawn(self.offer_at(self._job(node_id, last.attempt + 1), until_ns, "retry"))
 
-    async def _complete_again(self) -> None:
+    async def _complete_again(self, stored: Mapping[str, NodeResult]) -> None:
         """Have the store decide, where every node is settled and it has not: the last result is written once more."""
-        last = next(reversed(self.results.values()))
-        result = result_of(self.version.dag, self.results)
-        self._take_status(await self._ledger.write([], (last, {"ended_ns": last.ended_ns}), result))
+        last = stored[next(reversed(self.results))]
+        facts = {"started_ns": last.started_ns, "ended_ns": last.ended_ns}
+        entry = settled_from(last), {**facts, "input": last.input if last.has_input else UNSET}
+        self._take_status(await self._ledger.write([], entry, result_of(self.version.dag, self.results)))
 
     # --- one node ---
 
@@ -354,7 +356,7 @@ class Run:
         """Take note of the status that a write has answered with."""
         if status == "paused":
             self.pause()
-        elif status == "completed":
+        elif status == "completed" and len(self.results) == len(self.version.dag.nodes):
             self.decide(Ending(status, None, result_of(self.version.dag, self.results)))
         elif status == "failed" and self._failure is not None:
             self._has_failed = True

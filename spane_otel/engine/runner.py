@@ -118,7 +118,10 @@ class Runner:
         except (InvalidWorkflowError, UnknownWorkflowError) as error:
             await self._refuse(record, error, is_new=is_new)
             return
-        before = None if is_new else await self._read_before(record)
+        before = None
+        if not is_new:
+            before = await self._read_before(record)
+            record = await runtime.store.get_execution(execution_id) or record  # paused meanwhile, perhaps
         run = Run(runtime, record, version, before)
         runtime.runs[execution_id] = run
         runtime.metrics.execution_started(record.workflow_id or "")
@@ -145,10 +148,9 @@ class Runner:
         await self._release(record.execution_id)
 
     async def _follow(self, run: Run) -> None:
-        """Wait for the end of a run, then forget it and give its lease back."""
+        """Wait for the end of a run; where it was given up, give its lease back."""
         runtime, record = self._runtime, run.record
         ending = await run.ended()
-        runtime.runs.pop(record.execution_id, None)
         if ending.status is None:
             runtime.metrics.execution_given_up(record.workflow_id or "")
         else:

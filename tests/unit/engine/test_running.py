@@ -291,6 +291,17 @@ async def test_a_stored_workflow_that_can_not_be_run_is_refused_before_anything_
     assert await lab.store.get_execution_count() == 0
 
 
+async def test_a_version_that_others_save_and_that_can_not_be_run_here_fails_its_execution_and_says_why(
+    lab: Lab, engine: WorkflowEngine
+) -> None:
+    await engine.register_workflow(row("a"))
+    await lab.store.save_workflow(flow({"id": "a", "type": "strange"}))
+    result = await engine.execute("w")
+    assert (result.success, lab.calls) == (False, {})
+    assert "no executor is registered for the type 'strange'" in (result.error or "")
+    assert (await lab.execution(result.execution_id)).status == "failed"
+
+
 async def test_data_that_is_not_json_is_refused_before_anything_is_made(lab: Lab, engine: WorkflowEngine) -> None:
     await engine.register_workflow(row("a"))
     with pytest.raises(InvalidValueError):

@@ -112,10 +112,15 @@ async def test_where_every_result_is_written_the_execution_is_completed(lab: Lab
     await lab.store.save_workflow(row("a", "b"))
     execution_id = await lab.store.create_execution("w", lease=Lease("gone", 5))
     for node_id in ("a", "b"):
-        await lab.store.update_node_result(execution_id, node_id, {"success": True, "data": node_id})
+        await lab.store.update_node_result(
+            execution_id, node_id, {"success": True, "data": node_id}, input="given", started_ns=1
+        )
     result = await taken_over(lab, row("a", "b"), execution_id)
     assert (result.success, result.data) == (True, "b")
     assert (await lab.execution(execution_id)).result == "b"
+    for node_id in ("a", "b"):
+        stored = await lab.result(execution_id, node_id)
+        assert (stored.input, stored.started_ns) == ("given", 1)
     assert lab.calls == {}
 
 
@@ -263,6 +268,37 @@ async def test_no_more_is_taken_over_than_there_is_room_for(lab: Lab) -> None:
         await until(lambda: not engine.running)
         lab.clock.advance(5)
         await until(lambda: lab.calls["a"] == 3)
+
+
+async def test_who_waits_where_the_lease_was_lost_lets_others_go_on(lab: Lab, engine: WorkflowEngine) -> None:
+    """The wait goes on in the store, and keeps nobody from running meanwhile."""
+    gate = Gate()
+    lab.does = {"a": gate}
+    await engine.register_workflow(row("a"))
+    waiting = asyncio.create_task(engine.execute("w", execution_id="e"))
+    await gate.entered.wait()
+    await lab.store.release_lease("e", engine.holder)
+    await lab.store.claim_executions(Lease("other", 1_000))
+    lab.clock.advance(10)
+    await until(lambda: not engine.running)
+    await lab.store.complete_node("e", "a", {"success": True}, holder="other", execution_result=7)
+    assert (await lab.outlast(asyncio.wait_for(waiting, None))).data == 7
+
+
+async def test_an_execution_that_is_paused_stays_so_when_it_is_taken_over(lab: Lab) -> None:
+    """Nobody claims it; who resumes it runs it."""
+    execution_id = await left_behind(lab, row("a", "b"), ("a", ExecutionResult(True, 1)))
+    await lab.store.set_execution_status(execution_id, "paused")
+    engine = lab.engine()
+    await engine.register_workflow(row("a", "b"))
+    async with engine:
+        for _ in range(20):
+            lab.clock.advance(1)
+            await turn()
+        assert engine.running == []
+        assert await engine.resume(execution_id)
+        assert (await lab.outlast(engine.wait(execution_id))).data == 1
+    assert lab.calls == {"b": 1}
 
 
 # --- closing ---
