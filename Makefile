@@ -8,11 +8,11 @@ POSTGRES_15 ?= /usr/lib/postgresql/15/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-system check bench format clean
+.PHONY: help demo test test-system test-reliability check bench format clean
 .DELETE_ON_ERROR:
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.all ## run the service and a real workflow, then open the address it prints
 	$(BIN)/spane-otel demo $(ARGS)
@@ -25,6 +25,9 @@ test-system: $(VENV)/.dev ## run the tests that need a browser, SIGKILL or Debia
 	TEST_SPANE_POSTGRES_BIN=$(POSTGRES_15) $(BIN)/python -m pytest tests/conformance tests/integration tests/migration \
 	  --ignore tests/integration/test_embedded.py $(ARGS)
 	$(BIN)/python -m pytest -m system $(ARGS)
+
+test-reliability: $(VENV)/.dev ## run the long profiles: random histories, with and without faults
+	$(BIN)/python -m pytest -m reliability $(ARGS)
 
 check: $(VENV)/.dev ## check format, lint and types
 	$(BIN)/ruff format --check .

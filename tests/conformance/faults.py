@@ -57,16 +57,17 @@ class StoreWrapper:
 
 
 class FaultyStore(StoreWrapper):
-    """Some calls of mutators are executed and then raise; `fails` says of each call whether it is one."""
+    """Some calls of mutators, but of those `spared`, are executed and then raise: those of which `fails` says so."""
 
-    def __init__(self, inner: Any, fails: Callable[[], bool]) -> None:
+    def __init__(self, inner: Any, fails: Callable[[], bool], spared: frozenset[str] = frozenset()) -> None:
         super().__init__(inner)
         self.faults = 0
         self._fails = fails
+        self._faulty = MUTATORS - spared
 
     def __getattr__(self, name: str) -> Any:
         member = getattr(self.inner, name)
-        return partial(self._call, member) if name in MUTATORS else member
+        return partial(self._call, member) if name in self._faulty else member
 
     async def _call(self, member: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         answer = await member(*args, **kwargs)

@@ -81,11 +81,11 @@ results = st.builds(
 class Machine(RuleBasedStateMachine):
     """Calls both stores and compares what they answer, and what they show of the execution that was touched."""
 
-    def __init__(self, runner: asyncio.Runner, url: str) -> None:
+    def __init__(self, runner: asyncio.Runner, url: str, seed: int | None) -> None:
         super().__init__()
         self.runner = runner
         runner.run(empty_database(url))
-        self.twins = Twins(url, BASE_NS + 3_600 * SECOND)
+        self.twins = Twins(url, BASE_NS + 3_600 * SECOND, seed)
 
     def both(self, call: Call, *execution_ids: str) -> Any:
         answer = self.runner.run(self.twins.call(call))
@@ -314,17 +314,12 @@ class Machine(RuleBasedStateMachine):
     ) -> None:
         node = columns.pop("node")
         stamp = Stamp(workflow_id=workflow, parent_execution_id=parent, input="[0]", output="false")
+        step = f"{execution} {node}"
+        # Never at a time at which something is added: at one moment each store counts those in its own way.
         rows = batch(
-            root(execution, trace=trace, stamp=stamp, start=0, end=end, **columns),
-            span(
-                f"{execution} {node}",
-                trace=trace,
-                parent=f"root of {execution}",
-                execution=execution,
-                node=node,
-                start=1,
-            ),
-            log(f"at {node}", trace=trace, execution=execution, at=1),
+            root(execution, trace=trace, stamp=stamp, start=0.5, end=end, **columns),
+            span(step, trace=trace, parent=f"root of {execution}", execution=execution, node=node, start=1.5),
+            log(f"at {node}", trace=trace, execution=execution, at=1.5),
         )
         self.both(lambda store: store.write(rows), execution)
 
@@ -345,7 +340,7 @@ def lease_of(holder: str) -> Lease:
     return Lease(holder, 1_000_000)
 
 
-def run_machine(url: str, **options: Any) -> None:
+def run_machine(url: str, seed: int | None = None, **options: Any) -> None:
     profile = settings(
         deadline=None,
         suppress_health_check=list(HealthCheck),
@@ -353,19 +348,25 @@ def run_machine(url: str, **options: Any) -> None:
         **options,
     )
     with asyncio.Runner() as runner:
-        make: Any = partial(Machine, runner, url)  # called like the class
+        make: Any = partial(Machine, runner, url, seed)  # called like the class
         run_state_machine_as_test(make, settings=profile)
+
+
+SHORT: Final[dict[str, Any]] = {"derandomize": True, "database": None, "phases": [Phase.explicit, Phase.generate]}
 
 
 def test_a_short_history_leaves_the_same_in_every_store(machine_url: str) -> None:
     """The same histories each time; what differs is made smaller by the long profile."""
-    phases = [Phase.explicit, Phase.generate]
-    run_machine(machine_url, max_examples=12, stateful_step_count=25, derandomize=True, database=None, phases=phases)
+    run_machine(machine_url, max_examples=12, stateful_step_count=25, **SHORT)
+
+
+def test_a_short_history_with_faults_leaves_what_one_without_leaves(machine_url: str) -> None:
+    """One in ten calls is executed and then raises; the caller tries again."""
+    run_machine(machine_url, seed=7, max_examples=6, stateful_step_count=25, **SHORT)
 
 
 @pytest.mark.reliability
 @pytest.mark.timeout(3_600)
-def test_any_history_leaves_the_same_in_every_store(machine_url: str) -> None:
-    run_machine(
-        machine_url, max_examples=400, stateful_step_count=60, phases=[Phase.explicit, Phase.generate, Phase.shrink]
-    )
+@pytest.mark.parametrize("seed", [None, 1, 2], ids=["without faults", "faults 1", "faults 2"])
+def test_any_history_leaves_the_same_in_every_store(machine_url: str, seed: int | None) -> None:
+    run_machine(machine_url, seed, max_examples=200, stateful_step_count=60)
