@@ -10,7 +10,6 @@ from spane_otel.stores.admission import MAX_ID
 from spane_otel.stores.memory.held.additions import GivenChange, GivenLog, GivenSpan
 
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
-_MEMBERS: Final = 16
 _KEY: Final = 128
 _VALUE: Final = 4_096
 """Characters: nothing of this length is cut, and so nothing depends on what else a change says."""
@@ -64,12 +63,12 @@ def _is_plain_id(text: Any) -> bool:
 
 
 def _is_plain(metadata: Any) -> bool:
-    """Whether it is a dict of few members, of keys that no cleaning makes equal and values that stay as they are."""
-    if type(metadata) is not dict or len(metadata) > _MEMBERS:
+    """Whether it is a dict of keys and values that neither change nor are cut."""
+    if type(metadata) is not dict:
         return False
     for key, value in metadata.items():
         kind = type(value)
-        if type(key) is not str or kind not in _SCALARS or len(key) > _KEY or not key.isascii():
+        if type(key) is not str or kind not in _SCALARS or len(key) > _KEY:
             return False
         if kind is str and len(value) > _VALUE:
             return False

@@ -209,6 +209,18 @@ async def test_of_spans_that_are_too_many_ended_leaves_go_first_and_roots_last()
     assert by_id.truncated
 
 
+async def test_a_root_stays_longer_than_what_runs_below_another() -> None:
+    store, clock = make_store(max_spans_per_execution=4)
+    await store.create_execution("order", execution_id="e")
+    await store.add_span("e", name="alone", id="alone", status="completed")
+    await store.add_span("e", name="root", id="root")
+    for text, status in (("runs", "running"), ("ended", "completed"), ("x", "running"), ("y", "running")):
+        clock.advance(1)
+        given: Any = status
+        await store.add_span("e", name=text, id=text, parent_id="root", status=given)
+    assert await ids(store) == ["alone", "root", "x", "y"]
+
+
 async def test_the_newest_span_stays_so_that_it_can_be_ended() -> None:
     """Each is the parent of the next, so that the newest is the only leaf."""
     store, _ = make_store(max_spans_per_execution=5)
