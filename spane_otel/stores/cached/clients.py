@@ -21,6 +21,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from spane_otel.errors import ConfigurationError
 from spane_otel.settings import mask_url
 
+SOCKET_SECONDS: Final = 2.0
+"""Ends what nobody waits for any more."""
 CLOSE_SECONDS: Final = 1.0
 _RUN_ID: Final = re.compile(rb"run_id:(\w+)")
 
@@ -31,7 +33,11 @@ class Client:
     def __init__(self, url: str) -> None:
         self.run_id: str | None = None
         # What is asked again, and when, is decided by the circuit alone.
-        options: dict[str, Any] = {"retry": Retry(NoBackoff(), 0), "socket_connect_timeout": CLOSE_SECONDS}
+        options: dict[str, Any] = {
+            "retry": Retry(NoBackoff(), 0),
+            "socket_timeout": SOCKET_SECONDS,
+            "socket_connect_timeout": SOCKET_SECONDS,
+        }
         self.redis: Final[Redis] = Redis.from_url(url, redis_connect_func=self._greet, **options)
         self._life: AsyncGenerator[None, None] = self._live()
 

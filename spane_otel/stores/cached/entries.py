@@ -8,7 +8,7 @@ process owes it, it does not read it.
 import asyncio
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, TypeVar
@@ -82,6 +82,7 @@ class Entries:
         """Executions to be forgotten, and until when that matters."""
         self._owes_all = False
         self._payer: asyncio.Task[None] | None = None
+        self._started: Final[set[asyncio.Task[Any]]] = set()
         self.counts: Final = dict.fromkeys(("hit", "miss", "skipped", "failed"), 0)
 
     async def look_up(self, execution_id: str, fields: Sequence[str]) -> Entry | None:
@@ -167,9 +168,11 @@ class Entries:
             await asyncio.wait([payer])
         if self._owed or self._owes_all:
             with suppress(Exception):  # whatever a broken Redis says, nobody waits for it here
-                async with asyncio.timeout(OWED_TIMEOUT_SECONDS):
-                    await self._settle()
+                await self._within(OWED_TIMEOUT_SECONDS, self._settle())
         await self._clients.aclose()
+        here = [task for task in self._started if task.get_loop() is asyncio.get_running_loop()]
+        if here:
+            await asyncio.wait(here, timeout=OWED_TIMEOUT_SECONDS)
 
     async def _ask(self, call: Callable[[Redis, str], Awaitable[T]]) -> T | None:
         if self._now() < self._resting_until:
@@ -180,16 +183,42 @@ class Entries:
         except Exception:  # noqa: BLE001 - the store says it better to whoever asks it next
             return None
         try:
-            async with asyncio.timeout(self._timeout):
-                client = await self._clients.get()
-                return await call(client.redis, _prefix(identity, client.run_id))
+            return await self._within(self._timeout, self._call(call, identity))
         except Exception as error:  # noqa: BLE001 - a cache's failure is nobody else's
             self.counts["failed"] += 1
             if self._now() >= self._resting_until:
-                _log.warning("Redis is left alone for %g s: %s", self._rest, error or type(error).__name__)
+                _log.warning("Redis is left alone for %g s: %s", self._rest, str(error) or type(error).__name__)
             self._resting_until = self._now() + self._rest
-            await self._clients.discard()
+            self._start(self._clients.discard())
             return None
+
+    async def _call(self, call: Callable[[Redis, str], Awaitable[T]], identity: str) -> T:
+        client = await self._clients.get()
+        return await call(client.redis, _prefix(identity, client.run_id))
+
+    async def _within(self, seconds: float, call: Coroutine[Any, Any, T]) -> T:
+        """Return what `call` returns; leave it alone after `seconds`, since a driver may miss that it is cancelled."""
+        task = self._start(call)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=seconds)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if not done:
+            task.cancel()
+            raise TimeoutError
+        return task.result()
+
+    def _start(self, call: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(call, name="spane-cache")
+        self._started.add(task)
+        task.add_done_callback(self._finish)
+        return task
+
+    def _finish(self, task: asyncio.Task[Any]) -> None:
+        self._started.discard(task)
+        if not task.cancelled():
+            task.exception()  # else asyncio complains of those that were left alone
 
     async def _load_identity(self) -> str:
         if self._identity is None:
@@ -208,10 +237,9 @@ class Entries:
     async def _pay(self) -> None:
         while self._owed or self._owes_all:
             try:
-                async with asyncio.timeout(OWED_TIMEOUT_SECONDS):
-                    await self._settle()
+                await self._within(OWED_TIMEOUT_SECONDS, self._settle())
             except Exception:  # noqa: BLE001 - it is owed until it is done
-                await self._clients.discard()
+                self._start(self._clients.discard())
                 await asyncio.sleep(OWED_REST_SECONDS)
                 for execution_id in [each for each, until in list(self._owed.items()) if until < self._now()]:
                     self._owed.pop(execution_id, None)
