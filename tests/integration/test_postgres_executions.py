@@ -229,6 +229,7 @@ async def test_counts_are_what_counting_finds(connection: Any, store: PostgresEx
             assert await store.get_execution_count(workflow_id) == count, workflow_id
     assert await store.get_execution_count() == sum(by_hand.values())
     assert await store.get_execution_count("ignored") == 0
+    assert await store.get_execution_count("") == 0
 
 
 async def test_what_is_written_many_times_counts_once(connection: Any, migrated_postgres_url: str) -> None:

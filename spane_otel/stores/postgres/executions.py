@@ -85,8 +85,8 @@ class Executions(Part):
         return await self._database.run("read", read)
 
     async def get_execution_count(self, workflow_id: str | None = None) -> int:
-        if not is_storable(workflow_id or ""):
-            return 0
+        if workflow_id is not None and not (workflow_id and is_storable(workflow_id)):
+            return 0  # no workflow is called so; in the counts, the empty text stands for none
 
         async def read(session: Session) -> int:
             (row,) = await session.fetch("count_executions", workflow_id=workflow_id)
