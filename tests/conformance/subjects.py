@@ -47,10 +47,20 @@ class Subject:
         raise NotImplementedError
 
 
+LARGE: Final[dict[str, Any]] = {
+    "max_executions": 1_000_000,
+    "max_spans_per_execution": 1_000_000,
+    "max_logs_per_execution": 1_000_000,
+    "finished_ttl_seconds": 1_000_000,
+}
+
+
 class MemorySubject(Subject):
-    def __init__(self) -> None:
+    """The store in memory, so large that nothing goes unless a test says how much it holds."""
+
+    def __init__(self, **limits: int) -> None:
         self.clock = ManualClock(BASE_NS + 3_600 * SECOND)
-        self.memory = InMemoryExecutionStore(clock=self.clock)
+        self.memory = InMemoryExecutionStore(clock=self.clock, **{**LARGE, **limits})
         super().__init__(self.memory)
 
     def now_ns(self) -> int:

@@ -14,6 +14,7 @@ from spane_otel.stores.postgres import PostgresExecutionStore
 from spane_otel.stores.protocols import Store
 from tests.conformance.everything import read_everything, read_execution
 from tests.conformance.faults import FaultyStore, RetryingStore, one_in_ten
+from tests.conformance.subjects import LARGE
 
 Call = Callable[[Store], Awaitable[Any]]
 
@@ -31,7 +32,7 @@ class Twins:
 
     def __init__(self, postgres_url: str, now_ns: int, seed: int | None = None) -> None:
         self.clock = ManualClock(now_ns)
-        self.memory = InMemoryExecutionStore(clock=self.clock)
+        self.memory = InMemoryExecutionStore(clock=self.clock, **LARGE)
         self.postgres: Any = PostgresExecutionStore(postgres_url, clock=self.clock)
         self._has_faults = seed is not None
         if seed is not None:
