@@ -10,7 +10,6 @@ from spane_otel.stores.admission import MAX_ID
 from spane_otel.stores.memory.held.additions import GivenChange, GivenLog, GivenSpan
 
 _SCALARS: Final = frozenset({str, int, float, bool, type(None)})
-_KEY: Final = 128
 _VALUE: Final = 4_096
 """Characters: nothing of this length is cut, and so nothing depends on what else a change says."""
 _LEVELS: Final = frozenset({"trace", "debug", "info", "warn", "error", "fatal"})
@@ -68,7 +67,7 @@ def _is_plain(metadata: Any) -> bool:
         return False
     for key, value in metadata.items():
         kind = type(value)
-        if type(key) is not str or kind not in _SCALARS or len(key) > _KEY:
+        if type(key) is not str or kind not in _SCALARS:
             return False
         if kind is str and len(value) > _VALUE:
             return False

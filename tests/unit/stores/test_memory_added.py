@@ -138,6 +138,41 @@ async def test_rows_made_late_are_those_that_would_have_been_made_at_once(
     assert await look(looked_at) == await look(long_way)
 
 
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [
+            ("add_span", ("e",), {"name": "step", "id": "s1"}),
+            ("update_span", ("e", "s1"), {"metadata": {"spane.output": "x" * 70_000}}),
+            ("update_span", ("e", "s1"), {"metadata": {"spane.output": "short"}}),
+        ],
+        [
+            ("add_span", ("derived",), {"name": "step", "id": "s1", "parent_id": FOREIGN}),
+            ("add_span", ("derived",), {"name": "step", "id": "s2", "parent_id": "s1"}),
+            ("add_log", ("derived", "hello"), {"id": "l1", "span_id": "s2"}),
+            ("update_span", ("derived", "s2"), {"status": "completed"}),
+        ],
+        [
+            ("add_span", ("e",), {"name": "step", "id": "s2", "parent_id": "s1"}),
+            ("add_span", ("e",), {"name": "step", "id": "s1"}),
+            ("add_span", ("e",), {"name": "step", "id": "s1", "start_ns": BASE_NS}),
+            ("add_span", ("e",), {"name": "step", "id": "s3", "parent_id": "s1", "start_ns": BASE_NS}),
+        ],
+    ],
+    ids=["an output that was cut", "below a span of another trace", "below a span that comes later"],
+)
+async def test_a_wait_changes_nothing(calls: list[Call], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ManualClock(BASE_NS + 10**9)
+    late, long_way = make_store(clock), make_store(clock)
+    await open_executions(late)
+    await open_executions(long_way)
+    expected = [await outcome_of(late, call) for call in calls]
+    for check in ("is_plain_span", "is_plain_log", "is_plain_change"):
+        monkeypatch.setattr(added_module, check, lambda *_: False)
+    assert [await outcome_of(long_way, call) for call in calls] == expected
+    assert await look(late) == await look(long_way)
+
+
 async def test_plain_calls_wait_and_a_reader_meets_none() -> None:
     store = make_store(ManualClock(BASE_NS))
     await store.create_execution("order", execution_id="e")
@@ -336,11 +371,11 @@ async def test_many_changes_of_one_span_are_folded_without_loss() -> None:
     store = make_store(ManualClock(BASE_NS))
     await store.create_execution("order", execution_id="e")
     await store.add_span("e", name="step", id="s")
-    for number in range(300):
-        await store.update_span("e", "s", metadata={f"key {number % 200}": number})
+    for number in range(600):
+        await store.update_span("e", "s", metadata={f"key {number % 400}": number})
     row = await first_row(store)
-    assert row.revision == 300
+    assert row.revision == 600
     trace = await store.get_trace("e")
     assert trace is not None
-    expected = {f"key {number % 200}": number for number in range(300)}
+    expected = {f"key {number % 400}": number for number in range(600)}
     assert dict(trace.spans[0].attributes) == expected
