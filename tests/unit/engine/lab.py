@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
+import pytest
+
 from spane_otel.clock import SECOND
 from spane_otel.engine import ExecutionContext, ExecutionResult, ManualEngineClock, NodeRegistry, WorkflowEngine
 from spane_otel.records import Execution
@@ -90,6 +92,25 @@ class Gate:
             self.was_cancelled = True
             raise
         return ExecutionResult(True, self._data)
+
+
+class HeldWrites:
+    """Keeps the results of some nodes from being written until they are let through."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *node_ids: str) -> None:
+        self.arrived = {node_id: asyncio.Event() for node_id in node_ids}
+        self.let_through = {node_id: asyncio.Event() for node_id in node_ids}
+        write = InMemoryExecutionStore.complete_node
+
+        async def complete(
+            store: InMemoryExecutionStore, execution_id: str, node_id: str, *rest: Any, **named: Any
+        ) -> Any:
+            if node_id in self.arrived:
+                self.arrived[node_id].set()
+                await self.let_through[node_id].wait()
+            return await write(store, execution_id, node_id, *rest, **named)
+
+        monkeypatch.setattr(InMemoryExecutionStore, "complete_node", complete)
 
 
 def returns(data: Any = None, **members: Any) -> Deed:

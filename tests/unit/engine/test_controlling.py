@@ -45,6 +45,24 @@ async def test_a_paused_execution_starts_nothing_until_it_is_resumed(
     assert lab.calls == {"a": 1, "b": 1, "c": 1}
 
 
+async def test_a_node_that_waits_for_its_turn_does_not_begin_once_its_execution_is_paused(lab: Lab) -> None:
+    engine = lab.engine(concurrency=1)
+    lab.does = {"a": (gate := Gate())}
+    await engine.register_workflow(row("a", id="first"))
+    await engine.register_workflow(row("b", id="second"))
+    await engine.start("first", execution_id="first")
+    await gate.entered.wait()
+    await engine.start("second", execution_id="second")
+    await turn()
+    await engine.pause("second")
+    gate.opened.set()
+    assert (await engine.wait("first")).success
+    await turn()
+    assert lab.calls == {"a": 1}
+    await engine.resume("second")
+    assert (await engine.wait("second")).success
+
+
 async def test_pausing_twice_is_no_error_and_changes_nothing(lab: Lab, engine: WorkflowEngine) -> None:
     gate = await begun(lab, engine)
     assert await engine.pause("e")

@@ -283,6 +283,19 @@ async def test_whoever_records_the_process_records_its_engines(lab: Lab, engine:
     assert (await lab.store.stats()).spans == 0
 
 
+async def test_an_engine_that_records_itself_takes_no_logs_of_others(lab: Lab, engine: WorkflowEngine) -> None:
+    """It was there before somebody began to record the process."""
+    await engine.register_workflow(row("a"))
+    await engine.execute("w")
+    sink = InMemoryExecutionStore()
+    spane_otel.configure("shop", store=sink)
+    with spane_otel.execution("theirs", "x"):
+        logging.getLogger("user").warning("theirs")
+    assert await spane_otel.aflush()
+    assert [log.body for log in await sink.get_logs("x")] == ["theirs"]
+    assert (await lab.store.stats()).logs == 0
+
+
 async def test_an_execution_begun_inside_a_span_lies_below_it(lab: Lab, engine: WorkflowEngine) -> None:
     """As a request's handler does; the store's execution has no parent for that."""
     sink = InMemoryExecutionStore()

@@ -18,7 +18,7 @@ from spane_otel.errors import (
     UnknownWorkflowError,
 )
 from spane_otel.stores.memory import InMemoryExecutionStore
-from tests.unit.engine.lab import Gate, Lab, fails, flow, returns, row, turn, until
+from tests.unit.engine.lab import Gate, HeldWrites, Lab, fails, flow, returns, row, turn, until
 
 
 async def test_nodes_run_in_their_order_and_hand_on_what_they_come_to(lab: Lab, engine: WorkflowEngine) -> None:
@@ -130,6 +130,36 @@ async def test_a_node_begins_only_once_what_is_before_it_is_committed(lab: Lab, 
     lab.does = {"c": look}
     await engine.register_workflow(row("a", "b", "c"))
     assert (await engine.execute("w")).data == ["a", "b"]
+
+
+async def test_no_node_begins_while_what_is_before_it_is_still_being_written(
+    lab: Lab, engine: WorkflowEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = HeldWrites(monkeypatch, "a")
+    await engine.register_workflow(row("a", "b"))
+    running = asyncio.create_task(engine.execute("w"))
+    await held.arrived["a"].wait()
+    await turn()
+    assert lab.calls == {"a": 1}
+    held.let_through["a"].set()
+    assert (await running).success
+
+
+async def test_the_result_is_kept_whichever_of_the_last_nodes_is_written_first(
+    lab: Lab, engine: WorkflowEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The write that completes an execution is the one that carries its result."""
+    held = HeldWrites(monkeypatch, "a")
+    await engine.register_workflow(flow({"id": "a"}, {"id": "b", "inputs": []}))
+    lab.does = {"b": (gate := Gate(2)), "a": returns(1)}
+    running = asyncio.create_task(engine.execute("w"))
+    await held.arrived["a"].wait()
+    gate.opened.set()
+    await turn()
+    held.let_through["a"].set()
+    result = await running
+    assert result.data == {"a": 1, "b": 2}
+    assert (await lab.execution(result.execution_id)).result == {"a": 1, "b": 2}
 
 
 async def test_nodes_side_by_side_run_at_the_same_time(lab: Lab, engine: WorkflowEngine) -> None:
