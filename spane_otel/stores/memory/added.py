@@ -100,7 +100,7 @@ class AddedTelemetry(Part):
         if (
             execution_id not in state.executions.held
             or not now_ns - self._past_ns <= start_ns <= now_ns + ACCEPT_FUTURE_NS
-            or state.span_count >= self._room.limits.max_spans
+            or state.telemetry.span_count + additions.new_spans >= self._room.limits.max_spans
         ):
             return False
         of = additions.of_execution(execution_id)
@@ -121,7 +121,11 @@ class AddedTelemetry(Part):
         if of.linked_ns is None or start_ns < of.linked_ns:
             of.linked_ns = start_ns
             state.link(execution_id, of.trace_id, start_ns, now_ns)
-        self._note_span(of, now_ns)
+        if not of.has_spans:
+            of.has_spans = True
+            additions.unannounced[execution_id] = of
+        if execution_id in state.finished:
+            state.hear(execution_id, now_ns)
         if len(of.spans) > self._room.limits.max_spans_per_execution:
             self._room.bound_spans(state, of, span)
         return True
@@ -154,7 +158,11 @@ class AddedTelemetry(Part):
         if span.given is None and span.change is None:
             additions.wait(of, span)
         span.change = change
-        self._note_span(of, given.now_ns)
+        if not of.has_spans:
+            of.has_spans = True
+            additions.unannounced[execution_id] = of
+        if execution_id in self._state.finished:
+            self._state.hear(execution_id, given.now_ns)
         return True
 
     def _take_log(self, execution_id: str, text: str, given: GivenLog) -> bool:
@@ -165,7 +173,7 @@ class AddedTelemetry(Part):
         if (
             execution_id not in state.executions.held
             or not now_ns - self._past_ns <= time_ns <= now_ns + ACCEPT_FUTURE_NS
-            or state.log_count >= self._room.limits.max_logs
+            or state.telemetry.log_count + additions.new_logs >= self._room.limits.max_logs
         ):
             return False
         of = additions.of_execution(execution_id)
@@ -185,20 +193,12 @@ class AddedTelemetry(Part):
             of.has_logs = True
         else:
             of.has_span_logs = True
-        self._note(of, now_ns)
+        additions.unannounced[execution_id] = of
+        if execution_id in state.finished:
+            state.hear(execution_id, now_ns)
         if len(of.logs) > self._room.limits.max_logs_per_execution:
             self._room.bound_logs(state, of)
         return True
-
-    def _note_span(self, of: ExecutionAdditions, now_ns: int) -> None:
-        of.has_spans = True
-        self._note(of, now_ns)
-
-    def _note(self, of: ExecutionAdditions, now_ns: int) -> None:
-        """See to it that what was added is announced, and that its execution counts as heard of."""
-        self._state.additions.unannounced[of.execution_id] = of
-        if of.execution_id in self._state.finished:
-            self._state.hear(of.execution_id, now_ns)
 
     # --- the long way: checked in full, and its row made at once ---
 
