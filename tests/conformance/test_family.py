@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from spane_otel.errors import InvalidValueError
+from spane_otel.errors import ExecutionExistsError, InvalidValueError
 from spane_otel.records import Stamp
 from spane_otel.state import Family
 from spane_otel.stores.protocols import Store
@@ -131,8 +131,11 @@ async def test_a_child_follows_the_depth_of_a_parent_that_was_made_from_spans(st
 
 
 async def test_making_a_child_again_after_its_parent_is_there_changes_nothing(store: Store) -> None:
+    """However deep the parent turned out to be: what was made was made."""
     await store.create_execution("order", "top", execution_id="e")
     held = await load_execution(store, "e")
-    await store.create_execution("order", "x", execution_id="top")
+    await store.create_execution("order", "x", 10, execution_id="top")
     await store.create_execution("order", "top", execution_id="e")
     assert await load_execution(store, "e") == held
+    with pytest.raises(ExecutionExistsError):
+        await store.create_execution("other", "top", execution_id="e")
