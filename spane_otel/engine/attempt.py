@@ -123,13 +123,14 @@ class Attempt:
         given = None if self._input is UNSET else self._input
         try:
             with NodeBlock(job.node_id, given, job.attempt, job.iteration) as block:
-                settled = self._settle(await self._call(self._context(given)))
+                result = await self._call(self._context(given))
+                settled = self._settle(result)
                 if settled.skipped:
                     block.is_skipped = True
                 elif not settled.success:
                     block.fail(settled.error)
-                if settled.text is not None:
-                    block.set_result(settled.data)
+                if result.data is not UNSET:
+                    block.set_result(result.data)
         except RateLimitedError:
             raise
         except asyncio.CancelledError as error:

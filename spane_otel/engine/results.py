@@ -53,7 +53,12 @@ def skipped(node_id: str, ended_ns: int) -> Settled:
 
 def copy_of(value: Any) -> Any:
     """Return a copy of what came from JSON."""
-    return json.loads(json.dumps(value))
+    return json.loads(json.dumps(value)) if value and isinstance(value, dict | list) else _empty_like(value)
+
+
+def _empty_like(value: Any) -> Any:
+    """Return a new container in the place of an empty one; what is none can't be changed."""
+    return type(value)() if isinstance(value, dict | list) else value
 
 
 def settled_of(
