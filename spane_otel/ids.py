@@ -5,7 +5,7 @@ digits; every order by span id is the signed one, in each store. An execution id
 """
 
 import hashlib
-import secrets
+import os
 import time
 from functools import lru_cache
 
@@ -13,12 +13,15 @@ TRACE_ID_LENGTH = 16
 SPAN_ID_LENGTH = 8
 ZERO_TRACE_ID = bytes(TRACE_ID_LENGTH)
 
+_FIXED_BITS = 0x7 << 76 | 0b10 << 62
+"""Version and variant of a UUIDv7."""
+_RANDOM_BITS = (1 << 76) - 1 & ~(0b11 << 62)
+
 
 def new_execution_id() -> str:
     """Return a new UUIDv7 (RFC 9562, section 5.7) as text: ids made later sort later, to the millisecond."""
     milliseconds = time.time_ns() // 1_000_000
-    value = milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
-    text = f"{value:032x}"
+    text = f"{milliseconds << 80 | int.from_bytes(os.urandom(10), 'big') & _RANDOM_BITS | _FIXED_BITS:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
