@@ -41,7 +41,7 @@ class Nesting:
         workflow_id = sub_workflow_id(node)
         child_id = child_execution_id(record.execution_id, node.id, 0, attempt)
         try:
-            await runtime.versions.check_current(workflow_id)
+            await runtime.persist(lambda: runtime.versions.check_current(workflow_id))
         except UnknownWorkflowError:
             return ExecutionResult(success=False, error=f"sub-workflow {workflow_id!r}: there is no such workflow")
         await runtime.persist(
@@ -55,7 +55,7 @@ class Nesting:
                 lease=runtime.lease,
             )
         )
-        await self._take_up(child_id)
+        await runtime.persist(lambda: self._take_up(child_id))
         try:
             result = await self._wait(child_id)
         except asyncio.CancelledError:
