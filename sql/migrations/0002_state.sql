@@ -167,6 +167,56 @@ BEGIN
 END
 $function$;
 
+-- Finds spans by trace and span id, the earliest of each pair. Every plan but the one by key is ruled out: made while a
+-- partition is empty, one that reads the whole trace looks as good. Whoever is about to add spans to executions has them
+-- guarded: one adds at a time, and the look sees what the one before has committed; no key holds an id without its start.
+CREATE FUNCTION spane.find_spans(trace_ids uuid[], span_ids bigint[], guarded text[]) RETURNS SETOF spane.execution_spans
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $function$
+#variable_conflict use_column
+BEGIN
+    IF guarded <> '{}' THEN
+        PERFORM pg_advisory_xact_lock(hashtext('spane.find_spans'), execution) FROM (
+            SELECT DISTINCT hashtext(execution_id) AS execution FROM unnest(guarded) AS execution_id ORDER BY 1) AS each;
+    END IF;
+    IF span_ids <> '{}' THEN
+        RETURN QUERY
+        SELECT span.*
+          FROM generate_subscripts(span_ids, 1) AS i
+         CROSS JOIN LATERAL (
+               SELECT * FROM spane.execution_spans
+                WHERE trace_id = trace_ids[i] AND span_id BETWEEN span_ids[i] AND span_ids[i]
+                ORDER BY span_id, start_ns
+                LIMIT 1) AS span;
+    END IF;
+END
+$function$;
+
+-- Does the same for log records, of which it tells the ids.
+CREATE FUNCTION spane.find_logs(trace_keys uuid[], log_ids uuid[], guarded text[]) RETURNS SETOF uuid
+LANGUAGE plpgsql
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $function$
+#variable_conflict use_column
+BEGIN
+    IF guarded <> '{}' THEN
+        PERFORM pg_advisory_xact_lock(hashtext('spane.find_logs'), execution) FROM (
+            SELECT DISTINCT hashtext(execution_id) AS execution FROM unnest(guarded) AS execution_id ORDER BY 1) AS each;
+    END IF;
+    IF log_ids <> '{}' THEN
+        RETURN QUERY
+        SELECT log.log_id
+          FROM generate_subscripts(log_ids, 1) AS i
+         CROSS JOIN LATERAL (
+               SELECT log_id FROM spane.execution_logs
+                WHERE trace_key = trace_keys[i] AND log_id BETWEEN log_ids[i] AND log_ids[i]
+                ORDER BY log_id, time_ns
+                LIMIT 1) AS log;
+    END IF;
+END
+$function$;
+
 -- Sets how many nodes of an execution's version are done, and failed, from all its results; the caller has locked it.
 CREATE FUNCTION spane.recount_nodes(of_execution text) RETURNS void
 LANGUAGE plpgsql AS $function$

@@ -100,6 +100,21 @@ async def test_a_span_is_added_once_whoever_tries(store: PostgresExecutionStore,
     assert len(await spans_of(store, execution_id)) == 1
 
 
+async def test_processes_that_add_one_id_at_the_same_time_add_it_once(
+    store: PostgresExecutionStore, other: PostgresExecutionStore
+) -> None:
+    """Without a start that is given, each would store the span, or the log record, under a time of its own."""
+    execution_id = await store.create_execution("order")
+    for number in range(20):
+        await asyncio.gather(
+            *(each.add_span(execution_id, name="a", id=f"{number}") for each in (store, other)),
+            *(each.add_log(execution_id, "m", id=f"{number}") for each in (store, other)),
+        )
+    trace = await store.get_trace(execution_id)
+    assert trace is not None
+    assert len(trace.spans) == len(await store.get_logs(execution_id)) == 20
+
+
 async def test_what_was_changed_since_is_still_the_span_that_was_added(
     store: PostgresExecutionStore, other: PostgresExecutionStore
 ) -> None:

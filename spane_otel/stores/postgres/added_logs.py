@@ -11,7 +11,7 @@ from spane_otel.errors import UnknownExecutionError
 from spane_otel.ids import added_span_id
 from spane_otel.records import LogRow, ResourceRow
 from spane_otel.stores.added import SCOPE
-from spane_otel.stores.postgres.columns import added_log_columns, given
+from spane_otel.stores.postgres.columns import added_log_columns
 from spane_otel.stores.postgres.database import Database, Session
 from spane_otel.stores.postgres.group import Group
 from spane_otel.stores.postgres.load import Load
@@ -59,11 +59,13 @@ class AddedLogs:
         """Store what is new and return the executions that there are not."""
         await self._place(session, calls)
         ordered = sorted(calls, key=_row_order)
+        named = [call for call in ordered if call.is_named]
         rows = await session.commit(
             "add_logs",
             **added_log_columns([call.row for call in ordered]),
-            own_key=[UUID(call.own_key) for call in ordered],
-            is_new=given([not call.is_named for call in ordered]),
+            named_execution_id=[call.execution_id for call in named],
+            named_own_key=[UUID(call.own_key) for call in named],
+            named_log_id=[UUID(call.row.log_id) for call in named],
             execution_ids=sorted({call.execution_id for call in ordered}),
             resource_id=UUID(self._resource.resource_id),
             scope_id=UUID(SCOPE.scope_id),

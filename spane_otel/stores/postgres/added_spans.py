@@ -91,10 +91,13 @@ class AddedSpans:
     async def _insert(self, session: Session, calls: Sequence[Addition]) -> list[Record]:
         # Two processes that add the same spans wait for each other in one order.
         ordered = sorted(calls, key=_row_order)
+        named = [call for call in ordered if call.is_named]
         values = {
             **added_span_columns([call.new.row for call in ordered]),
             "has_start": given([call.new.has_start for call in ordered]),
-            "is_new": given([not call.is_named for call in ordered]),
+            "named_execution_id": [call.execution_id for call in named],
+            "named_trace_id": [UUID(call.new.row.trace_id) for call in named],
+            "named_span_id": [call.new.row.span_id for call in named],
             "execution_ids": sorted({call.execution_id for call in ordered}),
             "resource_id": UUID(self._resource.resource_id),
             "scope_id": UUID(SCOPE.scope_id),
