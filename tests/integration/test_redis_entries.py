@@ -160,8 +160,7 @@ async def test_a_connection_to_another_life_of_the_server_is_refused() -> None:
             await keep(entries, "e", a=b"1")
             async with Redis.from_url(server.url) as redis:
                 await redis.save()
-            client = await entries._clients.get()
-            await client.redis.connection_pool.disconnect()
+            await entries._clients.get()._redis.connection_pool.disconnect()
             server.restart()
             assert await kept(entries, "e", "a") is None
 

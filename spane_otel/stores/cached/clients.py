@@ -8,9 +8,9 @@ import asyncio
 import os
 import re
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.connection import parse_url
@@ -21,54 +21,99 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from spane_otel.errors import ConfigurationError
 from spane_otel.settings import mask_url
 
+CONNECTIONS: Final = 8
+"""Calls that are on their way at once, in each event loop; the others wait for their turn."""
 SOCKET_SECONDS: Final = 2.0
 """Ends what nobody waits for any more."""
 CLOSE_SECONDS: Final = 1.0
 _RUN_ID: Final = re.compile(rb"run_id:(\w+)")
 
+T = TypeVar("T")
+Call = Callable[[Redis, str], Awaitable[T]]
+"""What is done with a connection, given the server's run id."""
+
 
 class Client:
-    """A client and the life of the server that it speaks to."""
+    """The connections of one loop to one life of the server."""
 
-    def __init__(self, url: str) -> None:
-        self.run_id: str | None = None
+    def __init__(self, url: str, forget: Callable[["Client"], None]) -> None:
         # What is asked again, and when, is decided by the circuit alone.
         options: dict[str, Any] = {
             "retry": Retry(NoBackoff(), 0),
             "socket_timeout": SOCKET_SECONDS,
             "socket_connect_timeout": SOCKET_SECONDS,
         }
-        self.redis: Final[Redis] = Redis.from_url(url, redis_connect_func=self._greet, **options)
-        self._life: AsyncGenerator[None, None] = self._live()
+        self._redis: Final[Redis] = Redis.from_url(url, redis_connect_func=self._greet, **options)
+        self._forget: Final = forget
+        self._run_id: str | None = None
+        self._turns: Final = asyncio.Semaphore(CONNECTIONS)
+        self._first: Final = asyncio.Lock()
+        self._users = 0
+        self._idle: Final = asyncio.Event()
+        self._idle.set()
+        self._life: AsyncGenerator[None, None] | None = None
 
-    async def open(self) -> None:
-        """Connect, so that `run_id` is known."""
-        await anext(self._life)
-        await self.redis.ping()
+    async def run(self, call: Call[T]) -> T:
+        """Return what `call` returns.
+
+        Raises:
+            Exception: whatever the driver says.
+
+        """
+        self._users += 1
+        self._idle.clear()
+        try:
+            if self._life is None:
+                self._life = self._live()
+                await anext(self._life)
+            async with self._turns:
+                return await call(self._redis, await self._learn_run_id())
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._idle.set()
 
     async def aclose(self) -> None:
-        """Close the connections; to be called in the loop that they belong to."""
-        with suppress(RuntimeError):  # the loop is closing them at this moment
-            await self._life.aclose()
+        """Close the connections once nobody uses them; to be called in the loop that they belong to."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SOCKET_SECONDS):
+                await self._idle.wait()
+        if self._life is not None:
+            with suppress(RuntimeError):  # the loop is closing them at this moment
+                await self._life.aclose()
 
     async def _live(self) -> AsyncGenerator[None, None]:
         """Be an open generator: whoever ends a loop (`asyncio.run`, a server) closes its generators first."""
         try:
             yield
         finally:
+            self._forget(self)
             with suppress(Exception):  # whatever is said of a dying connection, it is to be gone
                 async with asyncio.timeout(CLOSE_SECONDS):
-                    await self.redis.aclose()
+                    await self._redis.aclose()
+
+    async def _learn_run_id(self) -> str:
+        if self._run_id is None:
+            async with self._first:
+                if self._run_id is None:
+                    await self._redis.ping()
+        return self._run_id or ""
 
     async def _greet(self, connection: Any) -> None:
         """Prepare a new connection; refuse one that leads to another life of the server than those before."""
-        await connection.on_connect()
-        await connection.send_command("INFO", "server")
-        found = _RUN_ID.search(await connection.read_response())
+        try:
+            await connection.on_connect()
+            await connection.send_command("INFO", "server")
+            found = _RUN_ID.search(await connection.read_response())
+        except BaseException:
+            # Else one that was given up in the middle stays in the pool, and its next user reads the last one's answer.
+            await connection.disconnect(nowait=True)
+            raise
         run_id = found[1].decode() if found else ""
-        if self.run_id not in (None, run_id):
+        if self._run_id not in (None, run_id):
+            await connection.disconnect(nowait=True)
             raise RedisConnectionError("another server answers now")
-        self.run_id = run_id
+        self._run_id = run_id
 
 
 class Clients:
@@ -92,38 +137,23 @@ class Clients:
         self._pid = os.getpid()
         self._inherited: list[object] = []
 
-    async def get(self) -> Client:
-        """Return the client of the running loop, connected.
-
-        Raises:
-            Exception: whatever the driver says.
-
-        """
+    def get(self) -> Client:
+        """Return the client of the running loop."""
         if os.getpid() != self._pid:  # a forked child touches nothing of its parent's
             self._inherited.append(self._by_loop)
             self._by_loop, self._pid = {}, os.getpid()
         loop = asyncio.get_running_loop()
         client = self._by_loop.get(loop)
-        if client is not None and client.run_id is not None:
-            return client
-        client = Client(self._url)
-        try:
-            await client.open()
-        except BaseException:
-            await client.aclose()
-            raise
-        with self._lock:
-            held = self._by_loop.setdefault(loop, client)
-        if held is not client:  # another task of this loop was faster
-            await client.aclose()
-        return held
+        if client is None:
+            client = Client(self._url, self._forget)
+            with self._lock:
+                self._by_loop[loop] = client
+        return client
 
-    async def discard(self) -> None:
-        """Use this loop's client no more: it does not answer, or leads to a server that is gone."""
+    def take(self) -> Client | None:
+        """Return this loop's client, to be closed: it does not answer, or leads to a server that is gone."""
         with self._lock:
-            client = self._by_loop.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.aclose()
+            return self._by_loop.pop(asyncio.get_running_loop(), None)
 
     async def aclose(self) -> None:
         """Close every loop's client; safe to call twice."""
@@ -136,4 +166,9 @@ class Clients:
             elif loop.is_running():
                 closing = asyncio.run_coroutine_threadsafe(client.aclose(), loop)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(asyncio.wrap_future(closing), 2 * CLOSE_SECONDS)
+                    await asyncio.wait_for(asyncio.wrap_future(closing), SOCKET_SECONDS + 2 * CLOSE_SECONDS)
+
+    def _forget(self, client: Client) -> None:
+        with self._lock:
+            for loop in [loop for loop, each in self._by_loop.items() if each is client]:
+                del self._by_loop[loop]

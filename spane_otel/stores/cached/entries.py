@@ -17,7 +17,7 @@ from msgspec import Struct
 from redis.asyncio import Redis
 
 from spane_otel.counters import Sample
-from spane_otel.stores.cached.clients import Clients
+from spane_otel.stores.cached.clients import Call, Clients
 from spane_otel.stores.cached.scripts import (
     EPOCH_MILLISECONDS,
     FORGET,
@@ -169,12 +169,12 @@ class Entries:
         if self._owed or self._owes_all:
             with suppress(Exception):  # whatever a broken Redis says, nobody waits for it here
                 await self._within(OWED_TIMEOUT_SECONDS, self._settle())
-        await self._clients.aclose()
         here = [task for task in self._started if task.get_loop() is asyncio.get_running_loop()]
         if here:
             await asyncio.wait(here, timeout=OWED_TIMEOUT_SECONDS)
+        await self._clients.aclose()
 
-    async def _ask(self, call: Callable[[Redis, str], Awaitable[T]]) -> T | None:
+    async def _ask(self, call: Call[T]) -> T | None:
         if self._now() < self._resting_until:
             self.counts["skipped"] += 1
             return None
@@ -189,12 +189,17 @@ class Entries:
             if self._now() >= self._resting_until:
                 _log.warning("Redis is left alone for %g s: %s", self._rest, str(error) or type(error).__name__)
             self._resting_until = self._now() + self._rest
-            self._start(self._clients.discard())
+            self._discard_client()
             return None
 
-    async def _call(self, call: Callable[[Redis, str], Awaitable[T]], identity: str) -> T:
-        client = await self._clients.get()
-        return await call(client.redis, _prefix(identity, client.run_id))
+    def _call(self, call: Call[T], identity: str) -> Coroutine[Any, Any, T]:
+        """Make a call with a prefix for keys in the place of the server's run id."""
+        return self._clients.get().run(lambda redis, run_id: call(redis, _prefix(identity, run_id)))
+
+    def _discard_client(self) -> None:
+        client = self._clients.take()
+        if client is not None:
+            self._start(client.aclose())
 
     async def _within(self, seconds: float, call: Coroutine[Any, Any, T]) -> T:
         """Return what `call` returns; leave it alone after `seconds`, since a driver may miss that it is cancelled."""
@@ -239,21 +244,21 @@ class Entries:
             try:
                 await self._within(OWED_TIMEOUT_SECONDS, self._settle())
             except Exception:  # noqa: BLE001 - it is owed until it is done
-                self._start(self._clients.discard())
+                self._discard_client()
                 await asyncio.sleep(OWED_REST_SECONDS)
                 for execution_id in [each for each, until in list(self._owed.items()) if until < self._now()]:
                     self._owed.pop(execution_id, None)
 
     async def _settle(self) -> None:
-        identity = await self._load_identity()
-        client = await self._clients.get()
-        prefix = _prefix(identity, client.run_id)
+        await self._call(self._forget_owed, await self._load_identity())
+
+    async def _forget_owed(self, redis: Redis, prefix: str) -> None:
         if self._owes_all:
-            await client.redis.set(_epoch(prefix), secrets.token_hex(8), px=EPOCH_MILLISECONDS)
+            await redis.set(_epoch(prefix), secrets.token_hex(8), px=EPOCH_MILLISECONDS)
             self._owes_all = False
         while owed := list(self._owed)[:PER_CALL]:
             marks = [self._owed.get(each) for each in owed]
-            await _forget(client.redis, prefix, owed, ())
+            await _forget(redis, prefix, owed, ())
             for each, mark in zip(owed, marks, strict=True):
                 if self._owed.get(each) == mark:  # else it changed again meanwhile
                     self._owed.pop(each, None)
@@ -272,7 +277,7 @@ async def _run(redis: Redis, script: str, keys: Sequence[str], arguments: Sequen
     return await redis.register_script(script)(keys=list(keys), args=list(arguments))
 
 
-def _prefix(identity: str, run_id: str | None) -> str:
+def _prefix(identity: str, run_id: str) -> str:
     return f"spane:cache:{identity}:{SHAPE}:{run_id}:"
 
 

@@ -189,7 +189,9 @@ class CachedStore:
 
     async def delete_execution(self, execution_id: str) -> bool:
         async with self._changing(execution_id):
-            return await self.inner.delete_execution(execution_id)
+            deleted = await self.inner.delete_execution(execution_id)
+        self._run_here.pop(execution_id, None)
+        return deleted
 
     async def retry_dead_letter(self, execution_id: str, dead_letter_id: str) -> bool:
         async with self._changing(execution_id):
