@@ -216,7 +216,9 @@ CREATE TABLE spane.executions (
     audit_seq           integer NOT NULL DEFAULT 0, -- the number of the last audit row
     initial_data_payload uuid,
     result_payload      uuid
-);
+)
+-- Every node result changes the row: with room on its page no index has to know.
+WITH (fillfactor = 70);
 
 CREATE INDEX executions_started ON spane.executions (started_ns DESC, execution_id DESC);
 CREATE INDEX executions_workflow ON spane.executions (workflow_id, started_ns DESC, execution_id DESC);

@@ -33,7 +33,7 @@ async def describe(connection: Any, schema: str = "spane") -> dict[str, list[tup
                         LEFT JOIN pg_collation ON pg_collation.oid = attcollation
                         LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
                        WHERE relnamespace = $1::text::regnamespace AND attnum > 0 AND NOT attisdropped""",
-        "relations": """SELECT relname, relkind, pg_get_partkeydef(oid)
+        "relations": """SELECT relname, relkind, pg_get_partkeydef(oid), reloptions
                           FROM pg_class WHERE relnamespace = $1::text::regnamespace""",
         "indexes": "SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = $1::text",
         "constraints": """SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
