@@ -13,7 +13,7 @@ from spane_otel.engine.context import ExecutionContext
 from spane_otel.engine.queue import NodeJob
 from spane_otel.engine.recording import NodeBlock, Wait
 from spane_otel.engine.results import Settled, copy_of, input_of, settled_of
-from spane_otel.errors import ConfigurationError, RateLimitedError
+from spane_otel.errors import ConfigurationError, EngineClosedError, RateLimitedError
 from spane_otel.graph import DELAY, SUB_WORKFLOW, delay_ms, wait_ms
 from spane_otel.state import ExecutionResult, NewDeadLetter, NodeState
 from spane_otel.stores.outcomes import read_result, state_of
@@ -133,6 +133,11 @@ class Attempt:
                     block.set_result(result.data)
         except RateLimitedError:
             raise
+        except EngineClosedError as error:
+            if not self._run.runtime.is_closed:
+                return self._failure(error)  # another engine's, whose the node asked something
+            self._run.give_up("the engine is closed")
+            raise asyncio.CancelledError from error
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if self._run.decision is not None or (task is not None and task.cancelling()):

@@ -214,7 +214,7 @@ class WorkflowEngine:
                 ending = await run.ended()
                 if ending.status is not None:
                     return _result_of(execution_id, ending)
-            if self._runner.is_closed:
+            if runtime.is_closed:
                 raise EngineClosedError(f"the engine was closed before execution {execution_id!r} had ended")
             record = await runtime.persist(lambda: runtime.store.get_execution(execution_id))
             if record is None:
@@ -272,7 +272,7 @@ class WorkflowEngine:
 
         Executions that only wait are left at once. Spans and logs are written. Safe to call twice.
         """
-        if self._runner.is_closed:
+        if self._runtime.is_closed:
             return
         if self._launches:
             await asyncio.wait(self._launches, timeout=timeout)
@@ -283,7 +283,7 @@ class WorkflowEngine:
 
     def _begin(self) -> None:
         """Start what goes on beside the executions, in the loop that runs now."""
-        if self._runner.is_closed:
+        if self._runtime.is_closed:
             raise EngineClosedError("the engine has been closed")
         if not self._has_begun:
             self._has_begun = True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from msgspec import UNSET
 
 from spane_otel.engine.runtime import Runtime
-from spane_otel.errors import EngineClosedError, InvalidTransitionError, UnknownWorkflowError
+from spane_otel.errors import EngineClosedError, InvalidTransitionError, StoreError, UnknownWorkflowError
 from spane_otel.graph import map_members, member_mapping, sub_workflow_id
 from spane_otel.ids import hash16
 from spane_otel.state import ExecutionResult, Node
@@ -55,8 +55,8 @@ class Nesting:
                 lease=runtime.lease,
             )
         )
-        await runtime.persist(lambda: self._take_up(child_id))
         try:
+            await runtime.persist(lambda: self._take_up(child_id))
             result = await self._wait(child_id)
         except asyncio.CancelledError:
             if run.decision is not None and run.decision.status is not None:
@@ -64,8 +64,9 @@ class Nesting:
                     await self.set_status(child_id, "cancelled", f"the execution above it is {run.decision.status}")
             raise
         except EngineClosedError:
-            run.give_up("the engine is closed")
-            await asyncio.get_running_loop().create_future()  # cancelled with the run
+            with contextlib.suppress(StoreError):
+                await runtime.store.release_lease(child_id, runtime.lease.holder)
+            raise
         if not result.success:
             error = f"sub-workflow {workflow_id!r}, execution {child_id}: {result.error or 'failed'}"
             return ExecutionResult(success=False, error=error)

@@ -9,7 +9,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, StatusCode, TraceFlags
 
 from spane_otel import mapping
-from spane_otel.errors import RateLimitedError
+from spane_otel.errors import EngineClosedError, RateLimitedError
 from spane_otel.records import Execution, SpanState, Trace
 from spane_otel.stores.protocols import TelemetrySink
 from spane_otel.telemetry.block import Block
@@ -121,7 +121,7 @@ class NodeBlock(NodeSpan):
         self.span.set_status(StatusCode.ERROR, error)
 
     def _close(self, outcome: Outcome) -> None:
-        if isinstance(outcome.error, RateLimitedError):
+        if isinstance(outcome.error, RateLimitedError | EngineClosedError):
             outcome = Outcome("cancelled")
         elif self.is_skipped and outcome.error is None:
             outcome = Outcome("skipped")

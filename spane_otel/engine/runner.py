@@ -36,7 +36,6 @@ class Runner:
         self._opening: Final[dict[str, asyncio.Task[None]]] = {}
         self._endings: Final[set[asyncio.Task[None]]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
-        self.is_closed = False
 
     def start(self) -> None:
         self._dispatcher = asyncio.create_task(self._dispatch(), name="spane-engine_dispatch")
@@ -60,7 +59,7 @@ class Runner:
             StoreError: the store does not give what is needed.
 
         """
-        if self.is_closed:
+        if self._runtime.is_closed:
             raise EngineClosedError("the engine has been closed")
         if execution_id in self._runtime.runs:
             return
@@ -81,7 +80,7 @@ class Runner:
 
     async def close(self, timeout: float) -> None:
         """Let what runs end for at most `timeout` seconds, then give up the rest."""
-        self.is_closed = True
+        self._runtime.is_closed = True
         deadline = time.monotonic() + timeout
         if self._opening:
             await asyncio.wait(self._opening.values(), timeout=timeout)

@@ -50,6 +50,8 @@ class Runtime(Struct, eq=False):
     """Runs a sub-workflow for a node: `Nesting.run_child`."""
     runs: "dict[str, Run]" = field(default_factory=dict)
     """By the id of the execution."""
+    is_closed: bool = False
+    """Nothing is taken up any more; what does not end soon is left to others."""
     held_until: dict[str, int] = field(default_factory=dict)
     """By node type: none of it begins before, since one of them was rate limited."""
 
