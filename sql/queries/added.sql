@@ -3,13 +3,14 @@
 --
 -- Plans are made once, often while a partition is empty, and must hold when it is large. So spans and logs are looked up
 -- by functions that admit one plan, and other tables in a LATERAL that OFFSET keeps from becoming a join of another kind;
--- the order of the key is asked for where another index would do as well.
+-- the order of the key is asked for where another index would do as well. (SELECT :x) hides how long an array is: seeing
+-- it, PostgreSQL takes a plan for one row to be the cheaper one, and plans anew each time.
 
 -- name: find_added_parents
 -- Finds the spans that some texts stand for: one added to the execution, else one of its traces with that id.
 WITH given AS MATERIALIZED (
     SELECT *
-      FROM unnest(:execution_id::text[], :added_id::text[], :hashed_id::bigint[], :span_id::bigint[])
+      FROM unnest((SELECT :execution_id::text[]), :added_id::text[], :hashed_id::bigint[], :span_id::bigint[])
            WITH ORDINALITY AS given (execution_id, added_id, hashed_id, span_id, n)
      CROSS JOIN LATERAL (
            SELECT link.trace_id, link.start_ns FROM spane.execution_traces AS link
@@ -33,13 +34,13 @@ SELECT DISTINCT ON (given.n) given.n::integer, found.trace_id, found.span_id
 -- Stores spans that are not there yet, links their traces, and tells what became of those that it did not store.
 WITH known AS MATERIALIZED (
     SELECT execution_id FROM spane.executions
-     WHERE execution_id = ANY (:execution_ids::text[])
+     WHERE execution_id = ANY ((SELECT :execution_ids::text[])::text[])
      ORDER BY execution_id
        FOR KEY SHARE
 ), held AS MATERIALIZED (
     SELECT span.span_id, span.start_ns, span.added_hash
       FROM (SELECT array_agg(key.trace_id) AS trace_ids, array_agg(named.span_id) AS span_ids
-              FROM unnest(:named_execution_id::text[], :named_trace_id::uuid[], :named_span_id::bigint[])
+              FROM unnest((SELECT :named_execution_id::text[]), :named_trace_id::uuid[], :named_span_id::bigint[])
                    AS named (execution_id, trace_id, span_id)
              CROSS JOIN LATERAL (
                    SELECT named.trace_id
@@ -54,7 +55,7 @@ WITH known AS MATERIALIZED (
            CASE WHEN held.span_id IS NOT NULL THEN
                 held.added_hash IS NOT DISTINCT FROM given.added_hash
                 AND (held.start_ns = given.start_ns OR given.has_start IS NOT TRUE) END AS is_same
-      FROM unnest(:execution_id::text[], :trace_id::uuid[], :span_id::bigint[], :start_ns::bigint[],
+      FROM unnest((SELECT :execution_id::text[]), :trace_id::uuid[], :span_id::bigint[], :start_ns::bigint[],
                   :has_start::boolean[], :end_ns::bigint[], :parent_id::bigint[], :seq::integer[],
                   :status::smallint[], :dropped_attributes_count::bigint[], :name::text[], :status_message::text[],
                   :state::text[], :node_id::text[], :added_id::text[], :attributes::json[], :added_hash::uuid[])
@@ -102,7 +103,7 @@ SELECT span_id, is_known, is_same
 -- Reads spans by the texts that they were added with, at least one row for each text whose execution is there.
 WITH given AS MATERIALIZED (
     SELECT given.*, link.trace_id
-      FROM unnest(:execution_id::text[], :span_id::bigint[], :added_id::text[])
+      FROM unnest((SELECT :execution_id::text[]), :span_id::bigint[], :added_id::text[])
            WITH ORDINALITY AS given (execution_id, span_id, added_id, n)
      CROSS JOIN LATERAL (
            SELECT FROM spane.executions AS held WHERE held.execution_id = given.execution_id OFFSET 0) AS known
@@ -127,7 +128,7 @@ SELECT DISTINCT ON (given.n) given.n::integer, found.*
 -- Changes spans that are there with the revision before the one given, and tells of which this is not so.
 WITH known AS MATERIALIZED (
     SELECT execution_id FROM spane.executions
-     WHERE execution_id = ANY (:execution_ids::text[])
+     WHERE execution_id = ANY ((SELECT :execution_ids::text[])::text[])
      ORDER BY execution_id
        FOR KEY SHARE
 ), changed AS (
@@ -141,7 +142,7 @@ WITH known AS MATERIALIZED (
            dropped_events_count, dropped_links_count, name, service, coalesce(given.status_message, ''), given.state,
            trace_state, given.execution_id,
            node_id, process_id, added_id, given.attributes, events, links, added_hash
-      FROM unnest(:execution_id::text[], :trace_id::uuid[], :span_id::bigint[], :start_ns::bigint[],
+      FROM unnest((SELECT :execution_id::text[]), :trace_id::uuid[], :span_id::bigint[], :start_ns::bigint[],
                   :revision::integer[], :end_ns::bigint[], :status::smallint[], :status_message::text[],
                   :state::text[], :attributes::json[])
            AS given (execution_id, trace_id, span_id, start_ns, revision, end_ns, status, status_message, state,
@@ -159,19 +160,19 @@ WITH known AS MATERIALIZED (
     INSERT INTO spane.changes (kind, execution_id, trace_id)
     SELECT DISTINCT 'spans', execution_id, trace_id FROM changed
 )
-SELECT span_id FROM unnest(:span_id::bigint[]) AS span_id WHERE span_id NOT IN (SELECT span_id FROM changed);
+SELECT span_id FROM unnest((SELECT :span_id::bigint[])) AS span_id WHERE span_id NOT IN (SELECT span_id FROM changed);
 
 -- name: add_logs
 -- Stores log records that are not there yet, and tells which executions there are not.
 WITH known AS MATERIALIZED (
     SELECT execution_id FROM spane.executions
-     WHERE execution_id = ANY (:execution_ids::text[])
+     WHERE execution_id = ANY ((SELECT :execution_ids::text[])::text[])
      ORDER BY execution_id
        FOR KEY SHARE
 ), held AS MATERIALIZED (
     SELECT log_id
       FROM (SELECT array_agg(key.trace_key) AS trace_keys, array_agg(named.log_id) AS log_ids
-              FROM unnest(:named_execution_id::text[], :named_own_key::uuid[], :named_log_id::uuid[])
+              FROM unnest((SELECT :named_execution_id::text[]), :named_own_key::uuid[], :named_log_id::uuid[])
                    AS named (execution_id, own_key, log_id)
              CROSS JOIN LATERAL (
                    SELECT named.own_key AS trace_key
@@ -189,7 +190,7 @@ WITH known AS MATERIALIZED (
     SELECT trace_key, log_id, time_ns, observed_ns, trace_id, span_id, :resource_id::uuid, :scope_id::uuid, 0,
            coalesce(dropped_attributes_count, 0), coalesce(seq, 0), severity, 0, severity_text, '', :service::text,
            given.execution_id, node_id, uid, body, attributes
-      FROM unnest(:execution_id::text[], :log_id::uuid[], :trace_key::uuid[], :trace_id::uuid[],
+      FROM unnest((SELECT :execution_id::text[]), :log_id::uuid[], :trace_key::uuid[], :trace_id::uuid[],
                   :span_id::bigint[], :time_ns::bigint[], :observed_ns::bigint[], :seq::integer[],
                   :severity::integer[], :dropped_attributes_count::bigint[], :severity_text::text[],
                   :node_id::text[], :uid::text[], :body::json[], :attributes::json[])
@@ -203,5 +204,5 @@ WITH known AS MATERIALIZED (
     INSERT INTO spane.changes (kind, execution_id, trace_id)
     SELECT DISTINCT 'logs', execution_id, trace_id FROM inserted
 )
-SELECT execution_id FROM unnest(:execution_ids::text[]) AS execution_id
+SELECT execution_id FROM unnest((SELECT :execution_ids::text[])) AS execution_id
  WHERE execution_id NOT IN (SELECT execution_id FROM known);

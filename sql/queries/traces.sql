@@ -17,7 +17,7 @@ SELECT link.trace_id, span.span_id, span.start_ns, span.end_ns, span.parent_id, 
        span.dropped_links_count, span.name, span.status_message, span.state, span.trace_state, span.execution_id,
        span.node_id, span.process_id, span.added_id, span.attributes, span.events, span.links, span.seq,
        asked.n::integer, link.start_ns AS linked_ns, link.is_shared, link.traces
-  FROM unnest(:execution_ids::text[]) WITH ORDINALITY AS asked (execution_id, n)
+  FROM unnest((SELECT :execution_ids::text[])) WITH ORDINALITY AS asked (execution_id, n)
  CROSS JOIN LATERAL (
        SELECT FROM spane.executions AS held WHERE held.execution_id = asked.execution_id OFFSET 0) AS known
   LEFT JOIN LATERAL (
