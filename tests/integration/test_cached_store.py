@@ -11,11 +11,13 @@ import pytest
 
 from spane_otel.clock import SECOND, ManualClock, SystemClock
 from spane_otel.errors import ConfigurationError, StoreUnavailableError
+from spane_otel.settings import Settings
 from spane_otel.state import Lease, NewDeadLetter
 from spane_otel.stores.cached.store import SETTLE_SECONDS, CachedStore
 from spane_otel.stores.opening import open_store
 from spane_otel.stores.postgres import PostgresExecutionStore
 from spane_otel.stores.protocols import Store
+from spane_otel.telemetry.destination import destination_of
 from tests.redis_servers import RedisProcess, silent_server
 from tests.rows import batch, root, span
 
@@ -414,3 +416,16 @@ async def test_a_url_of_a_redis_beside_that_of_a_database_opens_the_cache(
         assert store.address == store.inner.address
     with pytest.raises(ConfigurationError, match="Redis"):
         open_store(migrated_postgres_url, redis_url="http://127.0.0.1")
+
+
+async def test_a_traced_process_that_writes_to_the_database_tells_the_same_redis(
+    migrated_postgres_url: str, redis_url: str
+) -> None:
+    settings = Settings(database_url=migrated_postgres_url, redis_url=redis_url)
+    async with cached(migrated_postgres_url, redis_url) as store:
+        await finish(store, "e")
+        sink = destination_of(None, None, (), settings, None).source.open()
+        row = span("late", trace="late", execution="e")
+        assert (await sink.write(batch(row))).spans_stored == 1
+        await sink.aclose()
+        assert (await store.get_execution("e")).trace_ids == (row.trace_id.hex(),)
