@@ -23,7 +23,7 @@ from spane_otel.engine.runner import Runner
 from spane_otel.engine.runtime import Places, Runtime
 from spane_otel.engine.timing import EngineClock, SystemEngineClock
 from spane_otel.engine.versions import Versions
-from spane_otel.errors import EngineClosedError, UnknownExecutionError
+from spane_otel.errors import EngineClosedError, EngineError, UnknownExecutionError
 from spane_otel.graph import load_workflow
 from spane_otel.state import ExecutionResult, Lease, Workflow
 from spane_otel.stores.cached.versions import WorkflowCacheOptions
@@ -96,7 +96,7 @@ class WorkflowEngine:
         self._nesting: Final = Nesting(self._runtime, self._runner.take_up, self.wait)
         self._runtime.nest = self._nesting.run_child
         self._keeping: Final = Keeping(self._runtime, self._runner, recovery_seconds=recovery_seconds)
-        self._has_begun = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._launches: Final[set[asyncio.Task[str]]] = set()
 
     async def __aenter__(self) -> Self:
@@ -274,6 +274,8 @@ class WorkflowEngine:
         """
         if self._runtime.is_closed:
             return
+        if self._loop is not None:
+            self._begin()  # in the loop that runs now, should it be another one
         if self._launches:
             await asyncio.wait(self._launches, timeout=timeout)
         await self._runner.close(timeout)
@@ -282,13 +284,17 @@ class WorkflowEngine:
         await self._runtime.recording.aclose(RECORDING_SECONDS)
 
     def _begin(self) -> None:
-        """Start what goes on beside the executions, in the loop that runs now."""
+        """Start what goes on beside the executions, in the loop that runs now; anew where the one before is closed."""
         if self._runtime.is_closed:
             raise EngineClosedError("the engine has been closed")
-        if not self._has_begun:
-            self._has_begun = True
-            self._runner.start()
-            self._keeping.start()
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            return
+        if self._loop is not None and not self._loop.is_closed():
+            raise EngineError("an engine runs in one event loop, and its other one is not closed")
+        self._loop = loop
+        self._runner.start()
+        self._keeping.start()
 
 
 def _new_holder() -> str:

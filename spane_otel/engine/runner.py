@@ -32,12 +32,15 @@ class Runner:
     def __init__(self, runtime: Runtime, *, concurrency: int, max_executions: int) -> None:
         self._runtime: Final = runtime
         self._max_executions: Final = max_executions
-        self._slots: Final = asyncio.Semaphore(concurrency)
+        self._concurrency: Final = concurrency
+        self._slots = asyncio.Semaphore(concurrency)
         self._opening: Final[dict[str, asyncio.Task[None]]] = {}
         self._endings: Final[set[asyncio.Task[None]]] = set()
         self._dispatcher: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        self._slots = asyncio.Semaphore(self._concurrency)
+        self._runtime.runs.clear()  # those of an event loop that is closed
         self._dispatcher = asyncio.create_task(self._dispatch(), name="spane-engine_dispatch")
 
     @property

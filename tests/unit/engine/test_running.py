@@ -10,6 +10,7 @@ from spane_otel.engine import ExecutionContext, ExecutionResult, WorkflowEngine
 from spane_otel.errors import (
     ConfigurationError,
     EngineClosedError,
+    EngineError,
     ExecutionExistsError,
     InvalidValueError,
     InvalidWorkflowError,
@@ -394,6 +395,22 @@ async def test_a_closed_engine_takes_nothing_more(lab: Lab, engine: WorkflowEngi
     with pytest.raises(EngineClosedError):
         await engine.start("w")
     assert await lab.store.get_execution_count() == 0
+
+
+def test_an_engine_goes_on_in_a_new_event_loop_when_its_first_is_closed() -> None:
+    """As in a script that calls `asyncio.run` again and again."""
+    lab = Lab()
+    engine = lab.engine(concurrency=1)
+    asyncio.run(engine.register_workflow(row("a", "b")))
+    assert [asyncio.run(engine.execute("w", number)).data for number in range(3)] == [0, 1, 2]
+    asyncio.run(engine.aclose())
+
+
+async def test_an_engine_is_not_used_in_two_event_loops_at_once(lab: Lab, engine: WorkflowEngine) -> None:
+    await engine.register_workflow(row("a"))
+    await engine.execute("w")
+    with pytest.raises(EngineError, match="one event loop"):
+        await asyncio.to_thread(lambda: asyncio.run(engine.start("w")))
 
 
 # --- executors ---
