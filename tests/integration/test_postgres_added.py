@@ -308,3 +308,21 @@ async def test_changes_are_told(store: PostgresExecutionStore) -> None:
     await store.add_span(execution_id, name="a", id="a")
     _, changes = await store.poll_changes(cursor)
     assert not changes
+
+
+async def test_callers_who_share_a_read_get_what_each_asked_for(store: PostgresExecutionStore) -> None:
+    await store.write(batch(root("e", trace="t", name="top"), root("f", trace="t", name="sub", parent="top")))
+    for number in range(5):
+        await store.create_execution("order", execution_id=f"x{number}")
+        for each in range(number):
+            await store.add_span(f"x{number}", name=f"{each}", start_ns=ns(each))
+    asked = ["e", "f", "nowhere", *(f"x{number}" for number in range(5))]
+    alone = [await store.get_trace(each) for each in asked]
+    together = await asyncio.gather(*(store.get_trace(each) for each in (*asked, *asked)))
+    assert together == [*alone, *alone]
+    assert [len(each.spans) if each is not None else None for each in alone] == [2, 1, None, 0, 1, 2, 3, 4]
+    last, same = together[len(asked) - 1], together[-1]
+    assert last is not None
+    assert same is not None
+    last.spans.clear()
+    assert len(same.spans) == 4
