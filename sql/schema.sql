@@ -544,7 +544,11 @@ BEGIN
     ), told AS (
         INSERT INTO spane.changes (kind, execution_id) SELECT 'execution', execution_id FROM created
     )
-    SELECT array_agg(CASE WHEN depth > 10 THEN depth::text WHEN created.execution_id IS NOT NULL THEN 'created' END
+    -- What a caller made before stays made, however deep its parent turned out to be: it is looked at below.
+    SELECT array_agg(CASE WHEN created.execution_id IS NOT NULL THEN 'created'
+                          WHEN depth > 10 AND NOT EXISTS (
+                               SELECT FROM spane.executions AS held
+                                WHERE held.execution_id = execution_ids[i] AND held.origin = 'api') THEN depth::text END
                      ORDER BY i),
            array_agg(given.root_execution_id ORDER BY i), array_agg(depth ORDER BY i),
            array_agg(workflow_ids[i]) FILTER (WHERE created.execution_id IS NOT NULL),
