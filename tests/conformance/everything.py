@@ -42,5 +42,6 @@ async def read_execution(store: Store, execution_id: str) -> dict[str, Any]:
         "family": await store.get_execution_family(execution_id),
         "counts": await store.count_telemetry([execution_id]),
         "trace": await store.get_trace(execution_id),
+        "trace with children": await store.get_trace(execution_id, include_children=True),
         "logs": list(await store.get_logs(execution_id, limit=1_000)),
     }
