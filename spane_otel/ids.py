@@ -59,7 +59,7 @@ def trace_id_from_hex(text: str) -> bytes | None:
 def _from_hex(text: str, length: int) -> bytes | None:
     try:
         raw = bytes.fromhex(text)
-    except ValueError:
+    except (TypeError, ValueError):
         return None
     return raw if len(text) == 2 * length and len(raw) == length else None  # fromhex skips spaces
 

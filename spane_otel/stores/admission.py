@@ -219,6 +219,17 @@ def check_text(text: str, name: str) -> None:
         raise InvalidValueError(f"the {name} holds a NUL or a lone surrogate", reason="text")
 
 
+def check_operation(operation: str | None) -> None:
+    """Check the key that a caller repeats a call with.
+
+    Raises:
+        InvalidValueError: it is no text.
+
+    """
+    if not isinstance(operation, str | None):
+        raise InvalidValueError("an operation's key is text", reason="operation")
+
+
 def check_status_filter(status: str | None) -> None:
     """Check what a list of executions is filtered by: a status, or `abandoned`.
 
@@ -247,10 +258,10 @@ def check_limit(limit: int) -> None:
     """Check the length of a page.
 
     Raises:
-        InvalidValueError: it is not in 1..1000.
+        InvalidValueError: it is not a whole number in 1..1000.
 
     """
-    if not 1 <= limit <= MAX_PAGE:
+    if type(limit) is not int or not 1 <= limit <= MAX_PAGE:
         raise InvalidValueError(f"limit must be in 1..{MAX_PAGE}", reason="limit")
 
 
@@ -258,15 +269,17 @@ def check_offset(offset: int) -> None:
     """Check how many items a page leaves out.
 
     Raises:
-        InvalidValueError: it is negative.
+        InvalidValueError: it is no whole number from 0.
 
     """
-    if offset < 0:
-        raise InvalidValueError("offset must not be negative", reason="offset")
+    if type(offset) is not int or offset < 0:
+        raise InvalidValueError("offset must be a whole number from 0", reason="offset")
 
 
-def is_storable(text: str) -> bool:
-    """Whether a text column can hold `text`: it has no NUL and is valid UTF-8."""
+def is_storable(text: object) -> bool:
+    """Whether a text column can hold `text`: it is text, has no NUL and is valid UTF-8."""
+    if not isinstance(text, str):
+        return False
     if text.isascii():
         return "\0" not in text
     try:

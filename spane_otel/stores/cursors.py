@@ -37,7 +37,7 @@ def decode_cursor(text: str, *kinds: type[int] | type[str] | type[bytes]) -> tup
 
 
 def _load(text: str) -> Any:
-    if len(text) > _MAX_LENGTH or not text.isascii():
+    if not isinstance(text, str) or len(text) > _MAX_LENGTH or not text.isascii():
         raise _invalid()
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

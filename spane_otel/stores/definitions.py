@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from spane_otel.errors import InvalidValueError
 from spane_otel.graph import content_hash, load_workflow, workflow_text
 from spane_otel.state import Workflow
 from spane_otel.stores.admission import check_id
@@ -47,6 +48,9 @@ def new_version(workflow: Workflow | Mapping[str, Any], change_notes: str | None
     for node in loaded.nodes:
         check_id(node.id, "node id")
     text = workflow_text(loaded)
+    for name, given in (("change notes", change_notes), ("author", created_by)):
+        if not isinstance(given, str | None):
+            raise InvalidValueError(f"the {name} must be text", reason="text")
     return NewVersion(loaded, text, content_hash(text), _clean(change_notes), _clean(created_by))
 
 

@@ -135,6 +135,10 @@ def new_node_result(
         execution_result=_payload(execution_result),
     )
     if dead_letter is not None and not (given.success or given.skipped):
+        if not isinstance(dead_letter.job_id, str | None):
+            raise InvalidValueError("the job id must be text", reason="job_id")
+        if dead_letter.attempts_made is not None and not _is_count(dead_letter.attempts_made, 0):
+            raise InvalidValueError("attempts made must be a whole number from 0", reason="attempts_made")
         new.dead_letter_id = dead_letter_id(*new.key)
         new.job_id = None if dead_letter.job_id is None else clean_text(dead_letter.job_id)
         new.job_data = _payload(dead_letter.job_data)

@@ -13,7 +13,7 @@ from spane_otel.errors import InvalidValueError
 from spane_otel.jsontext import encode_payload
 from spane_otel.records import EXECUTION_STATUSES, Counts, Execution, ExecutionStatus, Page
 from spane_otel.state import AuditEntry
-from spane_otel.stores.admission import check_limit, check_offset, check_status_filter
+from spane_otel.stores.admission import check_limit, check_offset, check_operation, check_status_filter
 from spane_otel.stores.cursors import decode_cursor, encode_cursor
 from spane_otel.stores.memory.held.executions import HeldExecution
 from spane_otel.stores.memory.held.telemetry import count_traces
@@ -105,7 +105,8 @@ class Executions(Part):
     ) -> bool:
         if status not in EXECUTION_STATUSES:
             raise InvalidValueError(f"{status!r} is no execution status", reason="status")
-        error = None if error is None else clean_text(error)
+        check_operation(operation)
+        error = None if error is None else clean_text(str(error))
         text = None if result is UNSET else encode_payload(result)
         now_ns = self._clock.now_ns()
         with self._lock:

@@ -120,7 +120,7 @@ def changed_span_columns(rows: Sequence[SpanRow]) -> Columns:
         "span_id": [row.span_id for row in rows],
         "start_ns": [row.start_ns for row in rows],
         "revision": [row.revision for row in rows],
-        "end_ns": given([row.end_ns for row in rows]),
+        "end_ns": [row.end_ns for row in rows],  # 0 is a time
         "status": given([row.status for row in rows]),
         "status_message": given([row.status_message for row in rows]),
         "state": [row.state for row in rows],

@@ -15,6 +15,7 @@ from spane_otel.records import EXECUTION_STATUSES, STALE_AFTER_SECONDS, Change, 
 from spane_otel.stores.admission import (
     check_limit,
     check_offset,
+    check_operation,
     check_status_filter,
     is_storable,
 )
@@ -105,7 +106,8 @@ class Executions(Part):
     ) -> bool:
         if status not in EXECUTION_STATUSES:
             raise InvalidValueError(f"{status!r} is no execution status", reason="status")
-        error = None if error is None else clean_text(error)
+        check_operation(operation)
+        error = None if error is None else clean_text(str(error))
         text = None if result is UNSET else encode_payload(result)
         operation_id = None if operation is None else UUID(hash16(operation.encode(errors="surrogatepass")))
         if not is_storable(execution_id):

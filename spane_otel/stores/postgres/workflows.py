@@ -174,7 +174,7 @@ def _node_columns(given: NewVersion) -> dict[str, list[Any]]:
 
 
 def _may_exist(workflow_id: str, version: int | None) -> bool:
-    return is_storable(workflow_id) and (version is None or version in _VERSIONS)
+    return is_storable(workflow_id) and (version is None or (type(version) is int and version in _VERSIONS))
 
 
 def read_workflow_version(row: Record) -> WorkflowVersion:

@@ -77,7 +77,9 @@ class HeldWorkflows:
         workflow = None if workflow_id is None else self.held.get(workflow_id)
         if workflow is None:
             return None
-        return workflow.current if version is None else workflow.versions.get(version)
+        if version is None:
+            return workflow.current
+        return workflow.versions.get(version) if type(version) is int else None
 
     def add_version(
         self, workflow: HeldWorkflow, version: int, text: str, created_ns: int, by: str | None, notes: str | None
