@@ -171,8 +171,17 @@ async def test_an_error_of_the_store_is_every_caller_s_and_the_next_calls_go_on(
 
 async def test_a_commit_is_bounded() -> None:
     commits = Commits()
-    await asyncio.gather(*commits.run(*(Call(f"e{number}", "n", number) for number in range(MOST + 10))))
+    await asyncio.gather(*commits.run(*(Call(f"e{number}", "n", number) for number in range(2 * MOST + 20))))
     assert max(map(len, commits.done)) == MOST
+
+
+async def test_many_calls_are_two_commits_at_the_same_time_but_an_execution_s_stay_together() -> None:
+    """One is made ready while the database works on the other; what is folded into one row gains nothing by that."""
+    spread, on_one = Commits(), Commits()
+    await asyncio.gather(*spread.run(*(Call(f"e{number}", "n", number) for number in range(4 * ENOUGH))))
+    assert [len(each) for each in spread.done] == [2 * ENOUGH, 2 * ENOUGH]
+    await asyncio.gather(*on_one.run(*(Call("e", str(number), number) for number in range(4 * ENOUGH))))
+    assert [len(each) for each in on_one.done] == [4 * ENOUGH]
 
 
 async def test_a_call_that_comes_at_the_very_end_of_a_commit_is_taken() -> None:

@@ -115,6 +115,9 @@ class _Queue(Generic[Call, Answer]):
     def _take(self) -> list[tuple[Hashable, Call, "asyncio.Future[Answer]"]]:
         """Return calls of families that no other lane works on, and mark those families as busy."""
         taken: list[tuple[Hashable, Call, asyncio.Future[Answer]]] = []
+        most = MOST
+        if not self._busy and self._waiting_calls >= 2 * ENOUGH:
+            most = min(MOST, (self._waiting_calls + 1) // 2)  # so that two commits take turns with the database
         for family in [each for each in self._waiting if each not in self._busy]:
             queue = self._waiting[family]
             keys: set[Hashable] = set()
@@ -130,7 +133,7 @@ class _Queue(Generic[Call, Answer]):
                     taken.append((family, call, answer))
             if not queue:
                 del self._waiting[family]
-            if len(taken) == MOST:
+            if len(taken) >= most:
                 break
         self._busy |= {family for family, _, _ in taken}
         return taken

@@ -135,7 +135,8 @@ class Pools:
         pool = (await self._pools()).pools[use]
         seconds = self._settings.connect_seconds
         try:
-            return pool, await pool.acquire(timeout=seconds)
+            async with asyncio.timeout(seconds):  # asyncpg's own time-out would make a task of each call
+                return pool, await pool.acquire()
         except TimeoutError as error:
             raise BusyPoolError(f"no connection within {seconds:g} s") from error
 
