@@ -150,6 +150,7 @@ class AddedTelemetry(Part):
             span.end_ns = change.end_ns = given.end_ns
         elif span.end_ns is None and given.status in FINAL:
             span.end_ns = change.end_ns = max(given.now_ns, span.start_ns)
+        of.reconsider(span)
         if given.status is not None:
             change.status = given.status
         if given.error is not None:
@@ -197,7 +198,7 @@ class AddedTelemetry(Part):
         if execution_id in state.finished:
             state.hear(execution_id, now_ns)
         if len(of.logs) > self._room.limits.max_logs_per_execution:
-            self._room.bound_logs(state, of)
+            self._room.bound_logs(state, of, log)
         return True
 
     # --- the long way: checked in full, and its row made at once ---
@@ -255,12 +256,13 @@ class AddedTelemetry(Part):
             self._settling.settle(execution_id)
             of = self._state.additions.of.get(execution_id)
             span = None if of is None else of.spans.get(text)
-            if span is None:
+            if of is None or span is None:
                 raise UnknownSpanError(execution_id, text)
             if change.is_empty:
                 return
             row = change.apply(self._row_of(span))
             span.end_ns = row.end_ns
+            of.reconsider(span)
             self._state.telemetry.change_span(row)
             self._state.add_change(Change("spans", execution_id, row.trace_id.hex()), given.now_ns)
 
@@ -290,10 +292,11 @@ class AddedTelemetry(Part):
             self._make_room(0, 1, row.trace_key, given.now_ns)
             row.seq = state.additions.next_seq()
             state.telemetry.keep_log(row)
-            of.logs[text] = AddedLog(text, row.time_ns, row.seq, key=(row.trace_key, row.log_id, row.time_ns))
+            log = AddedLog(text, row.time_ns, row.seq, key=(row.trace_key, row.log_id, row.time_ns))
+            of.logs[text] = log
             trace_hex = None if row.trace_id is None else row.trace_id.hex()
             state.add_change(Change("logs", execution_id, trace_hex), given.now_ns)
-            self._room.bound_logs(state, of)
+            self._room.bound_logs(state, of, log)
 
     def _make_room(self, spans: int, logs: int, trace_key: bytes, now_ns: int) -> None:
         """See to it that one more row fits, and that the store holds what it points to.

@@ -5,7 +5,7 @@ from typing import Final
 from msgspec import Struct
 
 from spane_otel.clock import SECOND
-from spane_otel.stores.memory.held.additions import AddedSpan, ExecutionAdditions
+from spane_otel.stores.memory.held.additions import AddedLog, AddedSpan, ExecutionAdditions
 from spane_otel.stores.memory.held.state import State
 from spane_otel.stores.memory.held.telemetry import HeldTrace
 from spane_otel.stores.memory.settling import Settling
@@ -83,9 +83,9 @@ class Room:
         """Keep the spans that were added to one execution within their limit."""
         self.trimmed += trim_spans(state, of, self.limits.max_spans_per_execution, newest)
 
-    def bound_logs(self, state: State, of: ExecutionAdditions) -> None:
+    def bound_logs(self, state: State, of: ExecutionAdditions, newest: AddedLog) -> None:
         """Keep the logs that were added to one execution within their limit."""
-        self.trimmed += trim_logs(state, of, self.limits.max_logs_per_execution)
+        self.trimmed += trim_logs(state, of, self.limits.max_logs_per_execution, newest)
 
     def _lack(self, state: State, spans: int, logs: int) -> bool:
         """Whether a bound would be passed by what comes; a kind of which nothing comes lacks nothing."""

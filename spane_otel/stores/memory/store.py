@@ -57,7 +57,7 @@ class InMemoryExecutionStore(
       the store last heard of it, whenever it ended; writes look for those every `cleanup_seconds` at most.
     * Of what is added to one execution by hand, `max_spans_per_execution` spans are held (leaves go before their
       parents, those that ended longest ago first; the trace then says `truncated`) and the `max_logs_per_execution`
-      latest logs. A tenth goes at once.
+      latest logs.
     * Beyond `max_spans` spans or `max_logs` logs in all the oldest finished executions and traces go. Where nothing can
       go, new rows are rejected as `store_full`, and `add_span` and `add_log` raise `StoreUnavailableError`.
 

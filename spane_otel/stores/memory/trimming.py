@@ -3,63 +3,89 @@
 from operator import attrgetter
 from typing import Final
 
-from spane_otel.stores.memory.held.additions import AddedSpan, ExecutionAdditions
+from spane_otel.stores.memory.held.additions import AddedLog, AddedSpan, ExecutionAdditions
 from spane_otel.stores.memory.held.state import State
 
-_SLACK: Final = 10
-"""A tenth of the limit goes at once, so that a full execution isn't gone through at each call."""
+_FORESEEN: Final = 4
+"""The next quarter of the limit is found together, so that a full execution isn't gone through at each call."""
+_BROKEN: Final = 4
+"""After every rank of a leaf: no span but the newest is one."""
 
 
 def trim_spans(state: State, of: ExecutionAdditions, most: int, newest: AddedSpan) -> int:
-    """Let go of spans if there are more than `most`, but not of `newest`; return how many went.
+    """Let go of spans until there are no more than `most`, but not of `newest`; return how many went.
 
     Leaves go before their parents: first those that have ended, the oldest first, then those that run; those without
     a parent go last.
     """
-    if len(of.spans) <= most:
-        return 0
-    count = min(len(of.spans) - most + most // _SLACK, len(of.spans) - 1)
+    if of.newest is not None:
+        of.reconsider(of.newest)  # it could not go before
+    of.newest = newest
     gone = 0
-    while gone < count:
-        for span in _next_to_go(of, newest)[: count - gone]:
-            _drop_span(state, of, span)
+    spans = of.spans
+    while len(spans) > most and len(spans) > 1:
+        _drop_span(state, of, _next_to_go(of, newest, most // _FORESEEN + 1))
+        gone += 1
+    _forget_gone(of)
+    return gone
+
+
+def trim_logs(state: State, of: ExecutionAdditions, most: int, newest: AddedLog) -> int:
+    """Let go of the oldest log records until there are no more than `most`; return how many went."""
+    if of.going_logs and newest.time_ns < of.going_logs[0].time_ns:
+        of.going_logs.clear()
+    gone = 0
+    while len(of.logs) > most:
+        if not of.going_logs:
+            oldest = sorted(of.logs.values(), key=_TIME)[: most // _FORESEEN + 1]  # of equals the one added first
+            of.going_logs = oldest[::-1]
+        log = of.going_logs.pop()
+        if of.logs.get(log.text) is log:
+            _drop_log(state, of, log)
             gone += 1
     _forget_gone(of)
     return gone
 
 
-def trim_logs(state: State, of: ExecutionAdditions, most: int) -> int:
-    """Let go of the oldest log records if there are more than `most`; return how many went."""
-    if len(of.logs) <= most:
-        return 0
-    count = min(len(of.logs) - most + most // _SLACK, len(of.logs))
-    for log in sorted(of.logs.values(), key=attrgetter("time_ns"))[:count]:  # of equals the one added first
-        del of.logs[log.text]
-        log.is_gone = True
-        if log.given is not None:
-            state.additions.new_logs -= 1
-        if log.key is not None:
-            state.telemetry.drop_log(log.key)
-    _forget_gone(of)
-    return count
+def _next_to_go(of: ExecutionAdditions, newest: AddedSpan, foreseen: int) -> AddedSpan:
+    """Return the span that goes next; never none while there are others than `newest`."""
+    while of.going:
+        span = of.going.pop()
+        if span.is_gone or span is newest:
+            continue
+        if of.going_rank == _BROKEN or (not span.children and span.rank_to_go == of.going_rank):
+            return span
+    found, of.going_rank = _first_to_go(of, newest)
+    of.going = found[:foreseen][::-1]
+    return of.going.pop()
 
 
-def _next_to_go(of: ExecutionAdditions, newest: AddedSpan) -> list[AddedSpan]:
-    """Return the spans that go next, in their order; never none while there are others than `newest`."""
+def _first_to_go(of: ExecutionAdditions, newest: AddedSpan) -> tuple[list[AddedSpan], int]:
+    """Return the spans that go before all others, in their order, and their rank."""
     leaves: tuple[list[AddedSpan], ...] = ([], [], [], [])
     for span in of.spans.values():
         if not span.children and span is not newest:
             leaves[(not span.has_parent) * 2 + (span.end_ns is None)].append(span)
-    for place, found in enumerate(leaves):
+    for rank, found in enumerate(leaves):
         if found:
-            return sorted(found, key=_START if place % 2 else _END)  # of equals the one added first
+            return sorted(found, key=_START if rank % 2 else _END), rank  # of equals the one added first
     # All that is left leads to the newest: its way up breaks below the root.
     others = [span for span in of.spans.values() if span is not newest]
-    return [span for span in others if span.has_parent] or others
+    return [span for span in others if span.has_parent] or others, _BROKEN
 
 
+_TIME: Final = attrgetter("time_ns")
 _END: Final = attrgetter("end_ns")
 _START: Final = attrgetter("start_ns")
+
+
+def _drop_log(state: State, of: ExecutionAdditions, log: AddedLog) -> None:
+    del of.logs[log.text]
+    log.is_gone = True
+    if log.given is not None:
+        state.additions.new_logs -= 1
+    if log.key is not None:
+        state.telemetry.drop_log(log.key)
 
 
 def _drop_span(state: State, of: ExecutionAdditions, span: AddedSpan) -> None:

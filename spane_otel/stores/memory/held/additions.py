@@ -90,6 +90,16 @@ class AddedSpan(Struct, gc=False):
     """Where its row is."""
     is_gone: bool = False
 
+    @property
+    def rank_to_go(self) -> int:
+        """Which leaves go first: the least; ended before running, all with a parent before those without."""
+        return (not self.has_parent) * 2 + (self.end_ns is None)
+
+    @property
+    def order_to_go(self) -> tuple[int, int]:
+        """Which of one rank go first: the least, of equals the one added first."""
+        return self.start_ns if self.end_ns is None else self.end_ns, self.seq
+
 
 class AddedLog(Struct, gc=False):
     """A log record that was added to an execution."""
@@ -118,6 +128,14 @@ class ExecutionAdditions(Struct):
     """The least start of the spans for which its own trace was linked to it."""
     trimmed: int = 0
     """How many spans went before they had a row, since it was last looked at."""
+    going: list[AddedSpan] = field(default_factory=list)
+    """The spans that go next, the very next last, found together; empty: they are to be found."""
+    going_rank: int = 0
+    """What all of them are, by `rank_to_go`."""
+    newest: AddedSpan | None = None
+    """The span that came when some went last."""
+    going_logs: list[AddedLog] = field(default_factory=list)
+    """The logs that go next, the very next last; empty: they are to be found."""
     has_spans: bool = False
     """Whether spans were added or changed since that was last announced."""
     has_logs: bool = False
@@ -152,6 +170,14 @@ class ExecutionAdditions(Struct):
         span.is_gone = True
         if span.parent is not None:
             span.parent.children -= 1
+            self.reconsider(span.parent)
+
+    def reconsider(self, span: AddedSpan) -> None:
+        """Forget which spans go next, if this one, which has ended or lost its last child, might go before them."""
+        if self.going and not span.children:
+            rank = span.rank_to_go
+            if rank < self.going_rank or (rank == self.going_rank and span.order_to_go < self.going[0].order_to_go):
+                self.going.clear()
 
 
 class Additions:
