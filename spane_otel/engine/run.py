@@ -171,6 +171,8 @@ class Run:
             with ExecutionBlock(self.record) as block:
                 self._context = contextvars.copy_context()
                 self._spawn(self._begin())
+                if self.record.timeout_ns is not None:
+                    self._spawn(self._expire(self.record.timeout_ns))
                 try:
                     ending = await self._decision
                 finally:
@@ -196,6 +198,13 @@ class Run:
             _, left = await asyncio.wait(tasks, timeout=STOP_SECONDS)
             for task in left:
                 _log.warning("%s does not end although it was cancelled", task.get_name())
+
+    async def _expire(self, at_ns: int) -> None:
+        """Have the execution failed when its time is up, and not only when somebody sweeps next."""
+        runtime = self.runtime
+        await runtime.clock.sleep_until(at_ns)
+        await runtime.persist(runtime.store.sweep_timeouts)
+        await self._look_up()
 
     async def _begin(self) -> None:
         """Do what comes before the first node, then offer what may run."""

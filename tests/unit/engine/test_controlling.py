@@ -142,6 +142,33 @@ async def test_an_execution_out_of_time_fails_and_its_nodes_are_stopped(lab: Lab
     assert (await lab.execution("e")).status == "failed"
 
 
+async def test_an_execution_of_this_engine_fails_as_soon_as_its_time_is_up(lab: Lab, engine: WorkflowEngine) -> None:
+    gate = Gate()
+    lab.does = {"a": gate}
+    await engine.register_workflow(row("a"))
+    running = asyncio.create_task(engine.execute("w", timeout_ms=150))
+    await gate.entered.wait()
+    lab.clock.advance(0.15)
+    await until(running.done)
+    assert (await running).error == "timeout"
+    assert gate.was_cancelled
+
+
+async def test_a_time_out_that_was_moved_meanwhile_holds_as_moved(lab: Lab, engine: WorkflowEngine) -> None:
+    gate = Gate()
+    lab.does = {"a": gate}
+    await engine.register_workflow(row("a"))
+    running = asyncio.create_task(engine.execute("w", timeout_ms=150, execution_id="e"))
+    await gate.entered.wait()
+    await lab.store.set_execution_timeout("e", lab.later(60))
+    lab.clock.advance(0.15)
+    for _ in range(4):
+        await turn()
+    assert not running.done()
+    gate.opened.set()
+    assert (await running).success
+
+
 async def test_a_time_out_that_others_set_is_noticed_too(lab: Lab, engine: WorkflowEngine) -> None:
     gate = await begun(lab, engine)
     await lab.store.set_execution_timeout("e", lab.later(1))
