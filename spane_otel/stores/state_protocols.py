@@ -151,8 +151,8 @@ class ExecutionStore(Protocol):
         """Change the status; return whether it changed. The status that it has already is no error: False.
 
         `transitions.py` holds the table. `operation` is a key of the caller's choice: a call that is repeated with it,
-        because its first answer was lost, returns True if the first one changed the status, whatever came after; one that
-        changed nothing left no trace and is decided again. `result` becomes the execution's.
+        because its first answer was lost, returns True if the first one changed the status, whatever came after; one
+        that changed nothing left no trace and is decided again. `result` becomes the execution's.
 
         An execution made from spans becomes the caller's (origin `api`), else a redelivery would undo the change. A
         final status sets `ended_ns` to the store's present. A NUL or a lone surrogate in `error`, which no database

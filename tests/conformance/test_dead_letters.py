@@ -13,6 +13,7 @@ from tests.conformance.definitions import chain
 from tests.conformance.loading import load_execution, load_result
 from tests.conformance.pages import read_pages
 from tests.conformance.subjects import Subject
+from tests.rows import batch, root
 
 OK = {"success": True}
 FAILED = {"success": False, "error": "no stock"}
@@ -254,3 +255,17 @@ async def test_a_retried_execution_is_free_for_whoever_claims_it(store: Store) -
     await store.claim_executions(theirs)
     assert await store.renew_leases(theirs) == ["e"]
     assert await store.renew_leases(mine) == []
+
+
+async def test_a_letter_names_the_workflow_that_its_execution_had_when_the_node_failed(store: Store) -> None:
+    """Of an execution that spans make, the workflow may become known, or another one, afterwards."""
+    await store.write(batch(root("e", workflow="before", name="one", start=0)))
+    failure = {"success": False, "error": "no"}
+    await store.complete_node("e", "n", failure, dead_letter=NewDeadLetter())
+    await store.write(batch(root("e", workflow="after", name="two", start=1)))
+    execution = await store.get_execution("e")
+    assert execution is not None
+    assert execution.workflow_id == "after"
+    assert [letter.workflow_id for letter in await store.list_dead_letters()] == ["before"]
+    assert len(await store.list_dead_letters(workflow_id="before")) == 1
+    assert await store.list_dead_letters(workflow_id="after") == []

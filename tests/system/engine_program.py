@@ -27,7 +27,7 @@ OUTER: Final[dict[str, Any]] = {
         {"id": "c", "type": "sub-workflow", "config": {"workflowId": "inner"}, "outputs": ["e"]},
         {"id": "skipped", "type": "work", "outputs": ["e"]},
         {"id": "e", "type": "work", "outputs": ["wait"]},
-        {"id": "wait", "type": "delay", "config": {"duration": 100}, "outputs": ["last"]},
+        {"id": "wait", "type": "delay", "config": {"duration": 3_000}, "outputs": ["last"]},
         {"id": "last", "type": "work", "config": {"retryPolicy": {"maxAttempts": 1}}},
     ],
 }

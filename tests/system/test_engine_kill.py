@@ -61,7 +61,7 @@ def test_no_node_whose_result_is_written_runs_again_after_sigkill(migrated_postg
     for _ in range(KILLS):
         program = Program(migrated_postgres_url, notes)
         assert program.is_ready.wait(60)
-        time.sleep(seeded.uniform(0.0, 0.25))  # when it strikes is the experiment, not a wait for something
+        time.sleep(seeded.uniform(0.0, 0.12))  # when it strikes is the experiment, not a wait for something
         kills += not program.is_done.is_set()
         program.kill()
     last = Program(migrated_postgres_url, notes)

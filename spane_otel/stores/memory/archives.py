@@ -53,7 +53,7 @@ class Archives(Part):
                 traces=[replace(row) for row in executions.rows_of(execution_id)],
                 node_results=[result_record(each) for each in journal.results()],
                 audit=list(journal.audit),
-                dead_letters=[dead_letter_record(each, execution_id, held.workflow_id) for each in letters],
+                dead_letters=[dead_letter_record(each, execution_id) for each in letters],
                 has_initial_data=held.initial_data is not None,
                 has_result=held.result is not None,
             )

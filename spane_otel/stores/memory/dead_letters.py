@@ -33,12 +33,13 @@ class DeadLetters(Part):
             matching = (
                 (letter, held)
                 for held in self._with_letters(execution_id)
-                if workflow_id is None or held.workflow_id == workflow_id
                 for letter in self._state.executions.journals[held.execution_id].dead_letters.values()
-                if (include_retried or letter.retried_ns is None) and (before is None or letter.order < before)
+                if (workflow_id is None or letter.workflow_id == workflow_id)
+                and (include_retried or letter.retried_ns is None)
+                and (before is None or letter.order < before)
             )
             found = heapq.nlargest(limit + 1, matching, key=lambda each: each[0].order)
-        items = [dead_letter_record(letter, held.execution_id, held.workflow_id) for letter, held in found[:limit]]
+        items = [dead_letter_record(letter, held.execution_id) for letter, held in found[:limit]]
         return Page(items, encode_cursor(*found[limit - 1][0].order) if len(found) > limit else None)
 
     def _with_letters(self, execution_id: str | None) -> list[HeldExecution]:

@@ -93,13 +93,13 @@ class NodeResults(Part):
             held, journal = self._load(new.execution_id)
             if new.holder is not None and (journal.lease is None or not journal.lease.is_held_by(new.holder, now_ns)):
                 raise LeaseLostError(new.execution_id, new.holder)
-            self._keep_result(journal, new, now_ns)
+            self._keep_result(held, journal, new, now_ns)
             if new.decides:
                 held = self._decide(held, journal, new, now_ns)
             new.execution_result = new.job_data = None  # kept elsewhere, if at all
             return held.status
 
-    def _keep_result(self, journal: Journal, new: NewNodeResult, now_ns: int) -> None:
+    def _keep_result(self, held: HeldExecution, journal: Journal, new: NewNodeResult, now_ns: int) -> None:
         """Hold a result, and its dead letter, unless the same is held."""
         node = journal.nodes.get(new.node_id)
         before = None if node is None else node.tries.get((new.iteration, new.attempt))
@@ -118,11 +118,14 @@ class NodeResults(Part):
             )
             self._announce(new.execution_id, now_ns)
         if new.dead_letter_id is not None and not (is_same and new.dead_letter_id in journal.dead_letters):
-            self._bury(journal, new, new.dead_letter_id, now_ns)
+            self._bury(journal, held.workflow_id, new, new.dead_letter_id, now_ns)
 
-    def _bury(self, journal: Journal, new: NewNodeResult, dead_letter_id: str, now_ns: int) -> None:
+    def _bury(
+        self, journal: Journal, workflow_id: str | None, new: NewNodeResult, dead_letter_id: str, now_ns: int
+    ) -> None:
         letter = HeldDeadLetter(
             dead_letter_id=dead_letter_id,
+            workflow_id=workflow_id,
             node_id=new.node_id,
             iteration=new.iteration,
             attempt=new.attempt,

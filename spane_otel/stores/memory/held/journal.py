@@ -56,9 +56,11 @@ class HeldLease(Struct, frozen=True):
 
 
 class HeldDeadLetter(Struct, frozen=True, kw_only=True):
-    """A dead letter; what it needs of its execution stands there."""
+    """A dead letter."""
 
     dead_letter_id: str
+    workflow_id: str | None
+    """Its execution's, when the node failed."""
     node_id: str
     iteration: int
     attempt: int
@@ -212,7 +214,7 @@ def result_record(held: NewNodeResult) -> NodeResult:
     )
 
 
-def dead_letter_record(held: HeldDeadLetter, execution_id: str, workflow_id: str | None) -> DeadLetter:
+def dead_letter_record(held: HeldDeadLetter, execution_id: str) -> DeadLetter:
     """Return what a reader sees of a dead letter."""
     return DeadLetter(
         dead_letter_id=held.dead_letter_id,
@@ -227,7 +229,7 @@ def dead_letter_record(held: HeldDeadLetter, execution_id: str, workflow_id: str
         failed_ns=held.failed_ns,
         attempts_made=held.attempts_made,
         retried_ns=held.retried_ns,
-        workflow_id=workflow_id,
+        workflow_id=held.workflow_id,
     )
 
 
@@ -258,6 +260,7 @@ def held_dead_letter(record: DeadLetter) -> HeldDeadLetter:
     """Return a dead letter of another store as it is held here."""
     return HeldDeadLetter(
         dead_letter_id=record.dead_letter_id,
+        workflow_id=record.workflow_id,
         node_id=record.node_id,
         iteration=record.iteration,
         attempt=record.attempt,
